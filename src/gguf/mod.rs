@@ -1,0 +1,5 @@
+//! GGUF files: mapped read-only, checked whole before use.
+
+mod types;
+
+pub use types::GgmlType;

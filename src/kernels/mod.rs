@@ -1,0 +1,1 @@
+//! The hot loops, picked by CPU feature at run time.

@@ -1,0 +1,15 @@
+//! qlens answers questions about pictures, documents and clips with Qwen2.5-VL, from GGUF files, on the reader's own
+//! computer.
+//!
+//! The rooms, lowest first; each may use only those above it in this list (see `ARCHITECTURE.md`):
+//! [`gguf`], [`quant`], [`kernels`], [`model`], [`text`], [`media`], [`session`], [`tasks`], [`cli`].
+
+pub mod cli;
+pub mod gguf;
+pub mod kernels;
+pub mod media;
+pub mod model;
+pub mod quant;
+pub mod session;
+pub mod tasks;
+pub mod text;

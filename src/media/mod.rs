@@ -1,0 +1,1 @@
+//! Pictures and clips in; pixels the model was trained on out.

@@ -1,0 +1,1 @@
+//! What a conversation holds, and how an answer is made.

@@ -1,0 +1,1 @@
+//! Tokenizer and chat template, as the model file has them.
