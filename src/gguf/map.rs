@@ -1,0 +1,73 @@
+//! Where a file's bytes live: mapped, in the program, or in memory.
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+use super::GgufError;
+
+/// Bytes that several views share.
+#[derive(Clone, Debug)]
+pub(super) enum Storage {
+    Mapped(Arc<Mmap>),
+    Static(&'static [u8]),
+    Owned(Arc<Vec<u8>>),
+}
+
+impl Storage {
+    /// Maps a file read-only.
+    pub fn map(path: &Path) -> Result<Storage, GgufError> {
+        let io = |source| GgufError::Io { path: path.to_path_buf(), source };
+        let file = File::open(path).map_err(io)?;
+        let meta = file.metadata().map_err(io)?;
+        if meta.is_dir() {
+            return Err(io(std::io::Error::new(std::io::ErrorKind::IsADirectory, "is a folder, not a GGUF file")));
+        }
+        if meta.len() == 0 {
+            return Err(GgufError::Format { file: path.display().to_string(), problem: "the file is empty".into() });
+        }
+        // SAFETY: the mapping is read-only. Another process that shortens the file meanwhile can make reads fail with
+        // SIGBUS, one that changes it can change numbers; every offset was checked against the mapped length, and block
+        // types have no invalid bit patterns, so neither can reach memory outside the mapping.
+        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        Ok(Storage::Mapped(Arc::new(map)))
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Storage::Mapped(m) => m,
+            Storage::Static(s) => s,
+            Storage::Owned(v) => v,
+        }
+    }
+}
+
+/// A part of a [`Storage`], kept alive by it.
+#[derive(Clone, Debug)]
+pub(super) struct SharedBytes {
+    storage: Storage,
+    range: Range<usize>,
+}
+
+impl SharedBytes {
+    /// # Panics
+    /// The range is outside the storage.
+    pub fn new(storage: Storage, range: Range<usize>) -> SharedBytes {
+        assert!(range.start <= range.end && range.end <= storage.bytes().len());
+        SharedBytes { storage, range }
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.storage.bytes()[self.range.clone()]
+    }
+
+    /// # Panics
+    /// The range is outside this part.
+    pub fn slice(&self, range: Range<usize>) -> SharedBytes {
+        let start = self.range.start + range.start;
+        SharedBytes::new(self.storage.clone(), start..start + range.len())
+    }
+}
