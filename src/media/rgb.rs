@@ -1,0 +1,95 @@
+//! A picture in memory.
+
+use image::metadata::Orientation;
+
+/// An 8-bit RGB picture.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rgb8 {
+    /// Width in pixels.
+    pub width: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// `[height, width, 3]`, row by row from the top left, 0–255, sRGB as stored in the file.
+    pub data: Vec<u8>,
+}
+
+impl Rgb8 {
+    /// A picture whose every pixel is `colour`.
+    pub fn filled(width: usize, height: usize, colour: [u8; 3]) -> Rgb8 {
+        Rgb8 { width, height, data: colour.repeat(width * height) }
+    }
+
+    /// Row `y` from the top: `[width, 3]`.
+    ///
+    /// # Panics
+    /// If the picture has no such row.
+    pub fn row(&self, y: usize) -> &[u8] {
+        &self.data[y * self.width * 3..][..self.width * 3]
+    }
+
+    /// The picture turned the way that `orientation` (of EXIF) says it is to be looked at.
+    pub(super) fn upright(self, orientation: Orientation) -> Rgb8 {
+        // Where the pixel that comes to stand at (x, y) is taken from: optionally swapped axes, then flips.
+        let (swap, flip_x, flip_y) = match orientation {
+            Orientation::NoTransforms => return self,
+            Orientation::FlipHorizontal => (false, true, false),
+            Orientation::Rotate180 => (false, true, true),
+            Orientation::FlipVertical => (false, false, true),
+            Orientation::Rotate90FlipH => (true, false, false),
+            Orientation::Rotate90 => (true, false, true),
+            Orientation::Rotate270FlipH => (true, true, true),
+            Orientation::Rotate270 => (true, true, false),
+        };
+        let (width, height) = if swap { (self.height, self.width) } else { (self.width, self.height) };
+        let source = |x: usize, y: usize| {
+            let (u, v) = if swap { (y, x) } else { (x, y) };
+            (if flip_x { self.width - 1 - u } else { u }, if flip_y { self.height - 1 - v } else { v })
+        };
+        let mut data = vec![0; self.data.len()];
+        // In square tiles: swapping the axes of a large picture row by row would miss the cache at every pixel.
+        const TILE: usize = 32;
+        for (y0, x0) in (0..height).step_by(TILE).flat_map(|y| (0..width).step_by(TILE).map(move |x| (y, x))) {
+            for y in y0..height.min(y0 + TILE) {
+                for x in x0..width.min(x0 + TILE) {
+                    let (u, v) = source(x, y);
+                    let (to, from) = ((y * width + x) * 3, (v * self.width + u) * 3);
+                    data[to..to + 3].copy_from_slice(&self.data[from..from + 3]);
+                }
+            }
+        }
+        Rgb8 { width, height, data }
+    }
+}
+
+impl std::fmt::Debug for Rgb8 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Rgb8({}x{})", self.width, self.height)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Against the definition: EXIF value → what stands in the corners of a 3x2 picture after turning it upright.
+    #[test]
+    fn orientations_match_their_definition() {
+        let picture = Rgb8 { width: 3, height: 2, data: (0..6).flat_map(|i| [i, i + 10, i + 20]).collect() };
+        let expected: [(u8, usize, [u8; 6]); 8] = [
+            (1, 3, [0, 1, 2, 3, 4, 5]),
+            (2, 3, [2, 1, 0, 5, 4, 3]),
+            (3, 3, [5, 4, 3, 2, 1, 0]),
+            (4, 3, [3, 4, 5, 0, 1, 2]),
+            (5, 2, [0, 3, 1, 4, 2, 5]),
+            (6, 2, [3, 0, 4, 1, 5, 2]),
+            (7, 2, [5, 2, 4, 1, 3, 0]),
+            (8, 2, [2, 5, 1, 4, 0, 3]),
+        ];
+        for (exif, width, pixels) in expected {
+            let turned = picture.clone().upright(Orientation::from_exif(exif).expect("1 to 8 are defined"));
+            let reds: Vec<u8> = turned.data.chunks(3).map(|p| p[0]).collect();
+            assert_eq!((turned.width, turned.height), (width, 6 / width), "orientation {exif}");
+            assert_eq!(reds, pixels, "orientation {exif}");
+        }
+    }
+}
