@@ -74,6 +74,9 @@ fn load(source: &Source, limits: &Limits, name: &str) -> Result<Picture, MediaPr
 
 /// The pixels, upright, and the EXIF orientation that was undone.
 fn decode(bytes: &[u8], format: PictureFormat, limits: &Limits) -> Result<(Rgb8, u8), MediaProblem> {
+    if format == PictureFormat::Jpeg && !jpeg::is_whole(bytes) {
+        return Err(MediaProblem::Truncated { format });
+    }
     let failed = |error| problem_of(error, format);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format.of_library());
     // The size is checked below, with a message that has numbers; this bounds what decoders use beside the pixels.
@@ -83,9 +86,6 @@ fn decode(bytes: &[u8], format: PictureFormat, limits: &Limits) -> Result<(Rgb8,
     let mut decoder = reader.into_decoder().map_err(failed)?;
     let (width, height) = decoder.dimensions();
     limits.check_size(width.into(), height.into(), decoder.total_bytes())?;
-    if format == PictureFormat::Jpeg && !jpeg::is_whole(bytes) {
-        return Err(MediaProblem::Truncated { format });
-    }
     // A damaged EXIF block is no reason to refuse the picture.
     let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
     let kind = decoder.color_type();
