@@ -159,3 +159,71 @@ fn reference_tables_patches() {
     }
     report(checked, failures);
 }
+
+/// Sampled frames, their decoding, resizing, grids and times.
+#[cfg(feature = "video")]
+#[test]
+fn reference_tables_clip_frames() {
+    let (mut checked, mut failures) = (0, Vec::new());
+    for (folder, golden) in models() {
+        for (_, medium) in media(&golden, "video") {
+            let path = folder.join(medium["file"].as_str().expect("a file"));
+            checked += 1;
+            let problems = clip_problems(&path, &medium);
+            failures.extend(problems.into_iter().map(|problem| format!("{}: {problem}", path.display())));
+        }
+    }
+    report(checked, failures);
+}
+
+#[cfg(feature = "video")]
+fn clip_problems(path: &Path, medium: &Value) -> Vec<String> {
+    use qlens::media::Clip;
+    let mut problems = Vec::new();
+    let clip = Clip::open(&Source::Path(path.to_owned()), &Limits::default()).unwrap_or_else(|e| panic!("{e}"));
+    let PixelBudget { min_pixels, max_pixels } = budget(medium);
+    let options = SampleOptions {
+        fps: medium["fps"].as_f64().expect("a rate"),
+        min_pixels,
+        max_pixels: Some(max_pixels),
+        ..Default::default()
+    };
+    let plan = clip.plan(None, &options, &PatchConfig::default()).unwrap_or_else(|e| panic!("{e}"));
+    let numbers = |key: &str| medium[key].as_array().expect("a list").iter().map(number).collect::<Vec<_>>();
+    if plan.indices != numbers("frame_indices") {
+        problems.push(format!("indices {:?}, wanted {:?}", plan.indices, numbers("frame_indices")));
+    }
+    if plan.grid_thw[..] != numbers("grid") {
+        problems.push(format!("grid {:?}, wanted {:?}", plan.grid_thw, numbers("grid")));
+    }
+    let (rate, seconds) = (medium["sampled_fps"].as_f64(), medium["seconds"].as_f64());
+    if Some(plan.sample_fps) != rate || Some(plan.seconds_per_group) != seconds {
+        problems.push(format!(
+            "{} fps, {} s a group; wanted {rate:?}, {seconds:?}",
+            plan.sample_fps, plan.seconds_per_group
+        ));
+    }
+    let frames: Vec<Rgb8> =
+        clip.frames(&plan).and_then(Iterator::collect).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    let (source, resized) = (beside(".frame1.png"), beside(".frame1.resized.png"));
+    if source.exists() && resized.exists() {
+        let wanted = picture(&resized);
+        let got = &frames[1];
+        if (got.width, got.height) != (wanted.width, wanted.height) {
+            problems.push(format!("frame 1 is {got:?}, wanted {wanted:?}"));
+        } else {
+            let sum: u64 = got.data.iter().zip(&wanted.data).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+            let mean = sum as f64 / got.data.len() as f64;
+            println!("{}: frame 1 differs by {mean:.4} levels in the mean", path.display());
+            if mean > 2.0 {
+                problems.push(format!("frame 1 differs by {mean:.3} levels in the mean"));
+            }
+        }
+        // Another scaler may decode a level off, but resizing what was decoded is exact.
+        if resize_bicubic(&picture(&source), wanted.width, wanted.height) != wanted {
+            problems.push("resizing the given frame differs".to_owned());
+        }
+    }
+    problems
+}

@@ -37,9 +37,11 @@ impl MediaError {
         match &self.problem {
             P::NotFound | P::Directory | P::NotReadable => MediaErrorKind::NoInput,
             P::Read { .. } => MediaErrorKind::Io,
-            P::EmptyBudget { .. } | P::BudgetTooLarge { .. } | P::FrameCounts { .. } | P::FrameRate { .. } => {
-                MediaErrorKind::Usage
-            }
+            P::EmptyBudget { .. }
+            | P::BudgetTooLarge { .. }
+            | P::FrameCounts { .. }
+            | P::FrameRate { .. }
+            | P::PartOutside { .. } => MediaErrorKind::Usage,
             P::Empty
             | P::FileTooLarge { .. }
             | P::UnknownFormat { .. }
@@ -50,6 +52,12 @@ impl MediaError {
             | P::TooManyPixels { .. }
             | P::NoPixels { .. }
             | P::NoFrames
+            | P::ClipDamaged { .. }
+            | P::NoVideoStream
+            | P::Codec { .. }
+            | P::TooManyFrames { .. }
+            | P::SizesDiffer { .. }
+            | P::NotCompiled
             | P::AspectRatio { .. } => MediaErrorKind::BadContent,
         }
     }
@@ -113,7 +121,7 @@ pub enum MediaProblem {
     #[error("the file is empty")]
     Empty,
     /// More bytes than [`super::Limits`] allow.
-    #[error("larger than {limit} bytes, the most that is read of one picture")]
+    #[error("larger than {limit} bytes, the most that is read")]
     FileTooLarge {
         /// The limit, in bytes.
         limit: u64,
@@ -223,4 +231,52 @@ pub enum MediaProblem {
         /// The upper bound.
         max_frames: usize,
     },
+    /// A part that isn't in the clip.
+    #[error("the part from {start:.2} s to {end:.2} s isn't in it: the clip lasts {duration:.2} s")]
+    PartOutside {
+        /// Where the part begins, in seconds.
+        start: f64,
+        /// Where it ends, in seconds.
+        end: f64,
+        /// How long the clip is, in seconds.
+        duration: f64,
+    },
+    /// A container that ffmpeg can't read.
+    #[error("damaged or unknown clip ({detail})")]
+    ClipDamaged {
+        /// The library's reason.
+        detail: String,
+    },
+    /// A file without moving pictures.
+    #[error("there are no moving pictures in it")]
+    NoVideoStream,
+    /// A codec that isn't supported, or a stream that its decoder refuses.
+    #[error("the {codec} video in it can't be decoded ({detail})")]
+    Codec {
+        /// The codec's name.
+        codec: String,
+        /// The library's reason.
+        detail: String,
+    },
+    /// More frames than can be kept in mind.
+    #[error("the clip has more than {limit} frames; cut it first")]
+    TooManyFrames {
+        /// The limit.
+        limit: usize,
+    },
+    /// A picture in a list that differs from the first.
+    #[error("{width}x{height} pixels, but the first picture of the clip has {first_width}x{first_height}")]
+    SizesDiffer {
+        /// Width of the picture in pixels.
+        width: usize,
+        /// Height of the picture in pixels.
+        height: usize,
+        /// Width of the first picture in pixels.
+        first_width: usize,
+        /// Height of the first picture in pixels.
+        first_height: usize,
+    },
+    /// The program was built without the feature `video`.
+    #[error("this program was compiled without video; it reads pictures only")]
+    NotCompiled,
 }

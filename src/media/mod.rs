@@ -2,16 +2,23 @@
 //!
 //! The way of a picture: [`Source`] (what the reader named) → [`load_picture`] (decoded by content, upright, RGB over
 //! white) → [`picture_patches`] ([`smart_resize`], [`resize_bicubic`], normalised patch rows for the vision tower).
-//! A clip goes through [`sampling`] instead: which frames, at which size, and how many seconds a group of two covers.
+//! The way of a clip: [`Clip::open`] (when are its frames shown) → [`Clip::plan`] (which of them, at which size, by
+//! [`sampling`]) → [`Clip::groups`] (decoded, resized and cut into patches, two frames at a time).
 //!
 //! Everything here treats files as hostile: sizes are checked against [`Limits`] before memory is asked for, and every
 //! refusal is a [`MediaError`] that names the file and what is wrong with it.
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "video")]
+mod clip;
+#[cfg(not(feature = "video"))]
+#[path = "no_clip.rs"]
+mod clip;
 mod colour;
 mod error;
 mod jpeg;
+mod moving;
 mod patches;
 mod picture;
 mod resize;
@@ -20,8 +27,12 @@ pub mod sampling;
 mod smart_resize;
 mod sniff;
 mod source;
+mod timeline;
+#[cfg(feature = "video")]
+mod yuv;
 
 pub use error::{MediaError, MediaErrorKind, MediaProblem};
+pub use moving::{Clip, ClipFrames, ClipGroups, ClipInfo, ClipPlan, ClipWarning, FrameGroup};
 pub use patches::{PatchConfig, Patches, picture_patches, write_frame_group};
 pub use picture::{Picture, PictureInfo, load_picture};
 pub use resize::resize_bicubic;
@@ -29,3 +40,4 @@ pub use rgb::Rgb8;
 pub use smart_resize::{PixelBudget, smart_resize};
 pub use sniff::{MediaKind, PictureFormat, sniff};
 pub use source::{Limits, Source};
+pub use timeline::Part;

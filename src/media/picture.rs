@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::colour;
 use super::error::{MediaError, MediaProblem};
 use super::jpeg;
-use super::rgb::Rgb8;
+use super::rgb::{Rgb8, Turn};
 use super::sniff::{MediaKind, PictureFormat};
 use super::source::{self, Limits, Source};
 
@@ -99,7 +99,7 @@ fn decode(bytes: &[u8], format: PictureFormat, limits: &Limits) -> Result<(Rgb8,
     let data = colour::to_rgb(pixels, kind)
         .ok_or_else(|| MediaProblem::Unsupported { format, detail: format!("pixels of type {kind:?}") })?;
     let image = Rgb8 { width: width as usize, height: height as usize, data };
-    Ok((image.upright(orientation), orientation.to_exif()))
+    Ok((image.turned(Turn::of_exif(orientation)), orientation.to_exif()))
 }
 
 /// The decoder's error in our words.

@@ -2,6 +2,42 @@
 
 use image::metadata::Orientation;
 
+/// A quarter turn, a flip, or both: where the pixel that comes to stand at (x, y) is taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    /// Rows become columns: the pixel is taken from (y, x) instead.
+    pub swap: bool,
+    /// Then the column is counted from the right.
+    pub flip_x: bool,
+    /// And the row from the bottom.
+    pub flip_y: bool,
+}
+
+impl Turn {
+    /// Everything stays where it is.
+    pub(super) const NONE: Turn = Turn { swap: false, flip_x: false, flip_y: false };
+
+    /// What makes a picture upright whose EXIF orientation is `orientation`.
+    pub(super) fn of_exif(orientation: Orientation) -> Turn {
+        let (swap, flip_x, flip_y) = match orientation {
+            Orientation::NoTransforms => (false, false, false),
+            Orientation::FlipHorizontal => (false, true, false),
+            Orientation::Rotate180 => (false, true, true),
+            Orientation::FlipVertical => (false, false, true),
+            Orientation::Rotate90FlipH => (true, false, false),
+            Orientation::Rotate90 => (true, false, true),
+            Orientation::Rotate270FlipH => (true, true, true),
+            Orientation::Rotate270 => (true, true, false),
+        };
+        Turn { swap, flip_x, flip_y }
+    }
+
+    /// Width and height after the turn of a picture of the given width and height.
+    pub(super) fn size(self, (width, height): (usize, usize)) -> (usize, usize) {
+        if self.swap { (height, width) } else { (width, height) }
+    }
+}
+
 /// An 8-bit RGB picture.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Rgb8 {
@@ -27,20 +63,13 @@ impl Rgb8 {
         &self.data[y * self.width * 3..][..self.width * 3]
     }
 
-    /// The picture turned the way that `orientation` (of EXIF) says it is to be looked at.
-    pub(super) fn upright(self, orientation: Orientation) -> Rgb8 {
-        // Where the pixel that comes to stand at (x, y) is taken from: optionally swapped axes, then flips.
-        let (swap, flip_x, flip_y) = match orientation {
-            Orientation::NoTransforms => return self,
-            Orientation::FlipHorizontal => (false, true, false),
-            Orientation::Rotate180 => (false, true, true),
-            Orientation::FlipVertical => (false, false, true),
-            Orientation::Rotate90FlipH => (true, false, false),
-            Orientation::Rotate90 => (true, false, true),
-            Orientation::Rotate270FlipH => (true, true, true),
-            Orientation::Rotate270 => (true, true, false),
-        };
-        let (width, height) = if swap { (self.height, self.width) } else { (self.width, self.height) };
+    /// The picture after `turn`.
+    pub(super) fn turned(self, turn: Turn) -> Rgb8 {
+        if turn == Turn::NONE {
+            return self;
+        }
+        let Turn { swap, flip_x, flip_y } = turn;
+        let (width, height) = turn.size((self.width, self.height));
         let source = |x: usize, y: usize| {
             let (u, v) = if swap { (y, x) } else { (x, y) };
             (if flip_x { self.width - 1 - u } else { u }, if flip_y { self.height - 1 - v } else { v })
@@ -86,7 +115,8 @@ mod tests {
             (8, 2, [2, 5, 1, 4, 0, 3]),
         ];
         for (exif, width, pixels) in expected {
-            let turned = picture.clone().upright(Orientation::from_exif(exif).expect("1 to 8 are defined"));
+            let orientation = Orientation::from_exif(exif).expect("1 to 8 are defined");
+            let turned = picture.clone().turned(Turn::of_exif(orientation));
             let reds: Vec<u8> = turned.data.chunks(3).map(|p| p[0]).collect();
             assert_eq!((turned.width, turned.height), (width, 6 / width), "orientation {exif}");
             assert_eq!(reds, pixels, "orientation {exif}");

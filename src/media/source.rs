@@ -2,9 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
 
 use super::error::{MediaError, MediaProblem};
 use super::sniff::{MediaKind, PictureFormat, SNIFF_BYTES, readable, sniff};
@@ -46,8 +48,15 @@ impl Limits {
 pub enum Source {
     /// A file.
     Path(PathBuf),
-    /// Standard input, to its end.
+    /// Standard input, to its end. It can be read only once: [`Source::fetch`] it before looking at its kind.
     Stdin,
+    /// A temporary file, deleted with its last copy, and a name for messages: what [`Source::fetch`] makes of a clip.
+    Temporary {
+        /// The name for messages.
+        name: String,
+        /// The file.
+        file: Arc<tempfile::TempPath>,
+    },
     /// Bytes at hand, with a name for messages.
     Bytes {
         /// The name for messages.
@@ -68,7 +77,7 @@ impl Source {
         match self {
             Source::Path(path) => path.display().to_string(),
             Source::Stdin => "standard input".to_owned(),
-            Source::Bytes { name, .. } => name.clone(),
+            Source::Bytes { name, .. } | Source::Temporary { name, .. } => name.clone(),
         }
     }
 
@@ -81,13 +90,22 @@ impl Source {
         self.head().and_then(|head| known(&head)).map_err(|problem| MediaError::from(problem).at(&self.name()))
     }
 
+    /// The same source, where it is standard input read into memory (a picture) or to a temporary file (a clip).
+    ///
+    /// # Errors
+    /// If standard input is empty, is of no known format, exceeds `limits`, or reading or storing it fails.
+    pub fn fetch(self, limits: &Limits) -> Result<Source, MediaError> {
+        let name = self.name();
+        match self {
+            Source::Stdin => fetch(io::stdin().lock(), &name, limits).map_err(|e| MediaError::from(e).at(&name)),
+            other => Ok(other),
+        }
+    }
+
     fn head(&self) -> Result<Vec<u8>, MediaProblem> {
         match self {
-            Source::Path(path) => {
-                let mut head = Vec::new();
-                open(path)?.take(SNIFF_BYTES as u64).read_to_end(&mut head)?;
-                Ok(head)
-            }
+            Source::Path(path) => read_head(path),
+            Source::Temporary { file, .. } => read_head(file),
             Source::Stdin => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
             Source::Bytes { bytes, .. } => Ok(bytes[..bytes.len().min(SNIFF_BYTES)].to_vec()),
         }
@@ -96,19 +114,90 @@ impl Source {
     /// The bytes of a picture, at most `limit` of them.
     pub(super) fn read_picture(&self, limit: u64) -> Result<Arc<[u8]>, MediaProblem> {
         let bytes: Arc<[u8]> = match self {
-            Source::Path(path) => {
-                let file = open(path)?;
-                // A regular file's length is known; others (pipes, devices) are caught by the bounded read.
-                if file.metadata()?.len() > limit {
-                    return Err(MediaProblem::FileTooLarge { limit });
-                }
-                read_bounded(file, limit)?.into()
-            }
+            Source::Path(path) => read_file(path, limit)?.into(),
+            Source::Temporary { file, .. } => read_file(file, limit)?.into(),
             Source::Stdin => read_bounded(io::stdin().lock(), limit)?.into(),
             Source::Bytes { bytes, .. } => Arc::clone(bytes),
         };
         if bytes.is_empty() { Err(MediaProblem::Empty) } else { Ok(bytes) }
     }
+}
+
+/// A clip's bytes, which are read several times.
+#[derive(Clone, Debug)]
+pub(super) enum FileData {
+    Path(PathBuf),
+    Temporary(Arc<tempfile::TempPath>),
+    Bytes(Arc<[u8]>),
+}
+
+/// What a clip is read through.
+pub(super) trait ReadSeek: Read + Seek + Send {}
+impl<T: Read + Seek + Send> ReadSeek for T {}
+
+impl FileData {
+    /// The data of a source, which must not be standard input.
+    pub(super) fn of(source: &Source) -> Result<FileData, MediaProblem> {
+        match source {
+            Source::Path(path) => open(path).map(|_| FileData::Path(path.clone())),
+            Source::Stdin => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
+            Source::Temporary { file, .. } => Ok(FileData::Temporary(Arc::clone(file))),
+            Source::Bytes { bytes, .. } => Ok(FileData::Bytes(Arc::clone(bytes))),
+        }
+    }
+
+    /// A reader from the beginning.
+    pub(super) fn open(&self) -> Result<Box<dyn ReadSeek>, MediaProblem> {
+        Ok(match self {
+            FileData::Path(path) => Box::new(open(path)?),
+            FileData::Temporary(path) => Box::new(open(path)?),
+            FileData::Bytes(bytes) => Box::new(Cursor::new(Arc::clone(bytes))),
+        })
+    }
+
+    /// SHA-256 of all bytes.
+    pub(super) fn sha256(&self) -> Result<[u8; 32], MediaProblem> {
+        let mut hash = Sha256::new();
+        io::copy(&mut self.open()?, &mut hash)?;
+        Ok(hash.finalize().into())
+    }
+}
+
+/// Takes in what can be read only once.
+fn fetch(mut from: impl Read, name: &str, limits: &Limits) -> Result<Source, MediaProblem> {
+    let mut head = Vec::new();
+    (&mut from).take(SNIFF_BYTES as u64).read_to_end(&mut head)?;
+    let name = name.to_owned();
+    match known(&head)? {
+        MediaKind::Picture(_) => {
+            let bytes = read_bounded(Cursor::new(head).chain(from), limits.max_picture_bytes)?;
+            Ok(Source::Bytes { name, bytes: bytes.into() })
+        }
+        MediaKind::Clip(_) => {
+            let limit = limits.max_piped_clip_bytes;
+            let mut file = tempfile::NamedTempFile::new()?;
+            let length = io::copy(&mut Cursor::new(head).chain(from).take(limit.saturating_add(1)), &mut file)?;
+            if length > limit {
+                return Err(MediaProblem::FileTooLarge { limit });
+            }
+            Ok(Source::Temporary { name, file: Arc::new(file.into_temp_path()) })
+        }
+    }
+}
+
+fn read_head(path: &Path) -> Result<Vec<u8>, MediaProblem> {
+    let mut head = Vec::new();
+    open(path)?.take(SNIFF_BYTES as u64).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, MediaProblem> {
+    let file = open(path)?;
+    // A regular file's length is known; others (pipes, devices) are caught by the bounded read.
+    if file.metadata()?.len() > limit {
+        return Err(MediaProblem::FileTooLarge { limit });
+    }
+    read_bounded(file, limit)
 }
 
 /// The kind of a file that begins with `head`, or what is wrong with it.
@@ -167,6 +256,24 @@ mod tests {
     fn reading_is_bounded() {
         assert!(matches!(read_bounded(io::repeat(7), 1000), Err(MediaProblem::FileTooLarge { limit: 1000 })));
         assert_eq!(read_bounded(&b"abc"[..], 3).expect("fits").len(), 3);
+    }
+
+    #[test]
+    fn pipes_are_taken_in_whole() {
+        let limits = Limits { max_picture_bytes: 600, max_piped_clip_bytes: 5000, ..Limits::default() };
+        let picture = [b"GIF89a".as_slice(), &[7; 594]].concat();
+        let fetched = fetch(&picture[..], "pipe", &limits).expect("small enough");
+        assert_eq!(*fetched.read_picture(600).expect("in memory"), picture[..]);
+        assert!(fetch(&[&picture[..], b"x"].concat()[..], "pipe", &limits).is_err(), "a byte too many");
+
+        let clip = [b"\x1a\x45\xdf\xa3".as_slice(), &[9; 4996]].concat();
+        let fetched = fetch(&clip[..], "pipe", &limits).expect("small enough");
+        assert_eq!(fetched.kind().expect("known"), MediaKind::Clip("Matroska or WebM"));
+        let mut back = Vec::new();
+        FileData::of(&fetched).and_then(|d| d.open()).expect("stored").read_to_end(&mut back).expect("readable");
+        assert_eq!(back, clip);
+        assert!(fetch(&[&clip[..], b"x"].concat()[..], "pipe", &limits).is_err(), "a byte too many");
+        assert!(matches!(fetch(&b""[..], "pipe", &limits), Err(MediaProblem::Empty)));
     }
 
     #[test]
