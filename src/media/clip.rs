@@ -65,6 +65,8 @@ pub(super) struct Probe {
     pub fps: Option<f64>,
     /// Frames and seconds as the header claims.
     pub claimed: (Option<usize>, Option<f64>),
+    /// Where the last packet ends, sound included, in seconds.
+    pub end_seconds: f64,
 }
 
 /// A clip whose packets have been looked through.
@@ -84,7 +86,7 @@ impl VideoFile {
     pub(super) fn open(data: FileData, limits: &Limits) -> Result<(VideoFile, Probe), MediaProblem> {
         let mut input = open_input(&data)?;
         let (stream, time_base) = best_stream(&input)?;
-        let decoder = open_decoder(&input, stream, limits)?;
+        let decoder = open_decoder(&input, stream, &Limits { max_pixels: u64::MAX, ..*limits })?;
         let mut probe = describe(&input, stream, &decoder);
         limits.check_size(probe.stored.0 as u64, probe.stored.1 as u64, 0)?;
         let hidden = hidden_frames(&decoder);
@@ -96,6 +98,7 @@ impl VideoFile {
             probe.times = scan.stamps.iter().map(|&t| t as f64 * time_base).collect();
             probe.last_seconds = Some(scan.last_duration as f64 * time_base).filter(|s| *s > 0.0);
         }
+        probe.end_seconds = scan.end_seconds;
         // What is cut off at the front by an edit list has been counted by the header.
         probe.claimed.0 = probe.claimed.0.map(|n| n.saturating_sub(scan.not_shown));
         let Scan { stamps, keyframes, timed, .. } = scan;
@@ -122,6 +125,11 @@ impl VideoFile {
             n_decoded: 0,
             converter: None,
         })
+    }
+
+    /// The file's bytes.
+    pub(super) fn data(&self) -> &FileData {
+        &self.data
     }
 
     /// The last keyframe at or before `stamp`.
@@ -253,10 +261,13 @@ impl VideoFrames<'_> {
             return self.decoder.send_eof().is_ok();
         }
         loop {
-            let Some(packet) = next_packet(&mut self.input, self.file.stream) else {
+            let Some(packet) = next_packet(&mut self.input) else {
                 self.end = End::File;
                 return self.decoder.send_eof().is_ok();
             };
+            if packet.stream() != self.file.stream {
+                continue;
+            }
             let stamp = packet.pts().or(packet.dts()).unwrap_or(i64::MIN);
             if let Some(key) = self.skip_until {
                 if !(packet.is_key() && stamp >= key) {
@@ -299,7 +310,11 @@ fn damaged(error: ffmpeg::Error) -> MediaProblem {
 fn open_input(data: &FileData) -> Result<Input, MediaProblem> {
     static SILENCE: Once = Once::new();
     // The library's own log would run through the answer; what matters of it becomes errors and warnings here.
-    SILENCE.call_once(|| ffmpeg::log::set_level(ffmpeg::log::Level::Quiet));
+    SILENCE.call_once(|| {
+        // Only fills the table of error messages.
+        let _ = ffmpeg::init();
+        ffmpeg::log::set_level(ffmpeg::log::Level::Quiet);
+    });
     // Through our own reader: no path is ever parsed as a protocol, and nothing else can be opened from within.
     let stream = StreamIo::from_read_seek(data.open()?).map_err(damaged)?;
     let mut options = ffmpeg::Dictionary::new();
@@ -334,6 +349,7 @@ fn open_decoder(input: &Input, stream: usize, limits: &Limits) -> Result<decoder
     context.set_threading(threading::Config { kind: threading::Type::Frame, count, safe: false });
     let codec = decoder::find(id).ok_or_else(|| refused(ffmpeg::Error::DecoderNotFound))?;
     let mut options = ffmpeg::Dictionary::new();
+    // Beyond the size in the header, which is checked before: a stream may change its mind.
     options.set("max_pixels", &limits.max_pixels.min(i32::MAX as u64).to_string());
     context.decoder().open_as_with(codec, options).and_then(|opened| opened.video()).map_err(refused)
 }
@@ -354,6 +370,7 @@ fn describe(input: &Input, stream: usize, decoder: &decoder::Video) -> Probe {
         times: Vec::new(),
         n_frames: 0,
         last_seconds: None,
+        end_seconds: 0.0,
         fps: stream.as_ref().and_then(|s| real(s.avg_frame_rate()).or(real(s.rate()))),
         claimed: (
             stream.as_ref().and_then(|s| usize::try_from(s.frames()).ok()).filter(|&n| n > 0),
@@ -378,14 +395,13 @@ fn turn_of(stream: &ffmpeg::Stream<'_>) -> Turn {
     }
 }
 
-/// The next packet of a stream that can be read; `None` at the end.
-fn next_packet(input: &mut Input, stream: usize) -> Option<Packet> {
+/// The next packet that can be read; `None` at the end.
+fn next_packet(input: &mut Input) -> Option<Packet> {
     let mut failures = 0;
     loop {
         let mut packet = Packet::empty();
         match packet.read(input) {
-            Ok(()) if packet.stream() == stream => return Some(packet),
-            Ok(()) => failures = 0,
+            Ok(()) => return Some(packet),
             // A damaged stretch: what follows may be fine.
             Err(ffmpeg::Error::InvalidData) if failures < MAX_FAILURES => failures += 1,
             Err(_) => return None,
@@ -403,6 +419,8 @@ struct Scan {
     last_duration: i64,
     /// Frames that are decoded but not shown, before the clip's start.
     not_shown: usize,
+    /// Where the last packet of any stream ends, in seconds.
+    end_seconds: f64,
 }
 
 /// Whether a packet holds a frame that is never shown. Only VP8 stores such frames in packets of their own.
@@ -419,9 +437,23 @@ fn scan_packets(
     first_shown: Option<i64>,
     hidden: fn(&Packet) -> bool,
 ) -> Result<Scan, MediaProblem> {
-    let mut scan = Scan { stamps: Vec::new(), keyframes: Vec::new(), timed: true, last_duration: 0, not_shown: 0 };
+    let mut scan = Scan {
+        stamps: Vec::new(),
+        keyframes: Vec::new(),
+        timed: true,
+        last_duration: 0,
+        not_shown: 0,
+        end_seconds: 0.0,
+    };
+    let units: Vec<f64> = input.streams().map(|s| real(s.time_base()).unwrap_or(0.0)).collect();
     let mut last = i64::MIN;
-    while let Some(packet) = next_packet(input, stream) {
+    while let Some(packet) = next_packet(input) {
+        let unit = units.get(packet.stream()).copied().unwrap_or(0.0);
+        let end = packet.pts().or(packet.dts()).map_or(0.0, |t| t as f64 + packet.duration() as f64);
+        scan.end_seconds = scan.end_seconds.max(end * unit);
+        if packet.stream() != stream {
+            continue;
+        }
         if packet.size() == 0 || hidden(&packet) {
             continue;
         }

@@ -46,6 +46,7 @@ impl MediaError {
             | P::FileTooLarge { .. }
             | P::UnknownFormat { .. }
             | P::ClipNotPicture { .. }
+            | P::PictureNotClip { .. }
             | P::Truncated { .. }
             | P::Damaged { .. }
             | P::Unsupported { .. }
@@ -139,6 +140,12 @@ pub enum MediaProblem {
     ClipNotPicture {
         /// The clip's container format.
         container: &'static str,
+    },
+    /// A still picture where a clip is wanted.
+    #[error("is a {format} picture, not a clip")]
+    PictureNotClip {
+        /// The picture's format.
+        format: PictureFormat,
     },
     /// The data end early.
     #[error("the {format} data end early: the file is truncated; get a complete copy")]
@@ -242,7 +249,7 @@ pub enum MediaProblem {
         duration: f64,
     },
     /// A container that ffmpeg can't read.
-    #[error("damaged or unknown clip ({detail})")]
+    #[error("the clip is damaged or truncated and can't be opened ({detail}); get a complete copy")]
     ClipDamaged {
         /// The library's reason.
         detail: String,

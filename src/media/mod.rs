@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod animation;
 #[cfg(feature = "video")]
 mod clip;
 #[cfg(not(feature = "video"))]
@@ -17,6 +18,7 @@ mod clip;
 mod clip;
 mod colour;
 mod error;
+mod frames;
 mod jpeg;
 mod moving;
 mod patches;
@@ -32,7 +34,8 @@ mod timeline;
 mod yuv;
 
 pub use error::{MediaError, MediaErrorKind, MediaProblem};
-pub use moving::{Clip, ClipFrames, ClipGroups, ClipInfo, ClipPlan, ClipWarning, FrameGroup};
+pub use frames::{ClipFrames, ClipGroups, FrameGroup};
+pub use moving::{Clip, ClipInfo, ClipPlan, ClipWarning};
 pub use patches::{PatchConfig, Patches, picture_patches, write_frame_group};
 pub use picture::{Picture, PictureInfo, load_picture};
 pub use resize::resize_bicubic;

@@ -1,23 +1,35 @@
-//! Moving pictures: a clip, whatever it is made of, from its frames to the vision tower's input.
+//! Moving pictures: a clip, whatever it is made of, and the plan of what will be seen of it.
 
 use std::fmt;
 
-use super::clip::{Probe, VideoFile, VideoFrames};
+use sha2::{Digest, Sha256};
+
+use super::animation::{Animation, FrameTimes};
+use super::clip::{Probe, VideoFile};
 use super::error::{MediaError, MediaProblem};
-use super::patches::{PatchConfig, write_frame_group};
-use super::resize::resize_bicubic;
-use super::rgb::{Rgb8, Turn};
+use super::patches::PatchConfig;
+use super::picture::{PictureInfo, load_picture};
+use super::rgb::Turn;
 use super::sampling::{self, SampleOptions};
+use super::sniff::{MediaKind, PictureFormat};
 use super::source::{FileData, Limits, Source};
 use super::timeline::{Part, Timeline};
 
 /// A clip that has been opened and looked through; no frame is decoded yet.
 pub struct Clip {
-    info: ClipInfo,
+    pub(super) info: ClipInfo,
     timeline: Timeline,
-    turn: Turn,
-    data: FileData,
-    video: VideoFile,
+    pub(super) content: Content,
+}
+
+/// What a clip is made of.
+pub(super) enum Content {
+    /// A video file, its frames to be turned upright.
+    Video(VideoFile, Turn),
+    /// An animated picture.
+    Animation(Animation),
+    /// Pictures, each a frame.
+    Pictures(Vec<Source>, Limits),
 }
 
 /// Facts about a clip.
@@ -82,7 +94,7 @@ impl fmt::Display for ClipWarning {
 pub struct ClipPlan {
     /// The frames' indices in order of presentation, ascending; a frame that is shown for long may come several times.
     pub indices: Vec<usize>,
-    /// When each of them is shown, in seconds from the clip's start.
+    /// When each of them is looked at, in seconds from the clip's start.
     pub timestamps: Vec<f64>,
     /// Where the part that is looked at begins, in seconds from the clip's start. Positions count from here.
     pub start: f64,
@@ -116,19 +128,55 @@ impl ClipPlan {
 }
 
 impl Clip {
-    /// Opens a clip and looks through it, without decoding, for the times of its frames.
+    /// Opens a clip, or an animated GIF or WebP, and looks through it for the times of its frames. Video isn't decoded
+    /// for that.
     ///
     /// # Errors
     /// If it can't be read, is damaged beyond its header, has no moving pictures, exceeds `limits`, or if the program
     /// was built without clips.
     pub fn open(source: &Source, limits: &Limits) -> Result<Clip, MediaError> {
         let name = source.name();
-        let opened = FileData::of(source).and_then(|data| Clip::from_video(data, &name, limits));
-        opened.map_err(|problem| MediaError::from(problem).at(&name))
+        Clip::open_unnamed(source, &name, limits).map_err(|error| error.at(&name))
+    }
+
+    fn open_unnamed(source: &Source, name: &str, limits: &Limits) -> Result<Clip, MediaError> {
+        let kind = source.kind()?;
+        let data = FileData::of(source)?;
+        match kind {
+            MediaKind::Clip(_) => Ok(Clip::from_video(data, name, limits)?),
+            MediaKind::Picture(format) => match Animation::open(data, format, limits)? {
+                Some(opened) => Ok(Clip::from_animation(opened, name, format)),
+                None => Err(MediaProblem::PictureNotClip { format }.into()),
+            },
+        }
+    }
+
+    /// A clip whose frames are pictures of one size, shown at `fps` frames a second. Only the first is looked at now.
+    ///
+    /// # Errors
+    /// If there is no picture, the first one can't be loaded, or `fps` isn't a positive number.
+    pub fn from_pictures(pictures: Vec<Source>, fps: f64, limits: &Limits) -> Result<Clip, MediaError> {
+        let first = pictures.first().ok_or(MediaProblem::NoFrames)?;
+        if !(fps.is_finite() && fps > 0.0) {
+            return Err(MediaProblem::FrameRate { what: "the pictures' frame rate", fps }.into());
+        }
+        let PictureInfo { name, width, height, format, .. } = load_picture(first, limits)?.info;
+        let timeline = Timeline::constant(pictures.len(), fps);
+        let name = if pictures.len() > 1 { format!("{name} and {} more", pictures.len() - 1) } else { name };
+        let (container, codec) = ("list of pictures".to_owned(), format.name().to_owned());
+        let info = describe(name, container, codec, (width, height), &timeline);
+        Ok(Clip { info, timeline, content: Content::Pictures(pictures, *limits) })
+    }
+
+    fn from_animation((animation, times): (Animation, FrameTimes), name: &str, format: PictureFormat) -> Clip {
+        let timeline = Timeline::new(times.starts, Some(times.last_seconds), None);
+        let codec = format.name().to_owned();
+        let info = describe(name.to_owned(), format!("animated {format}"), codec, animation.size, &timeline);
+        Clip { info, timeline, content: Content::Animation(animation) }
     }
 
     fn from_video(data: FileData, name: &str, limits: &Limits) -> Result<Clip, MediaProblem> {
-        let (video, probe) = VideoFile::open(data.clone(), limits)?;
+        let (video, probe) = VideoFile::open(data, limits)?;
         let timeline = if probe.times.is_empty() {
             Timeline::constant(probe.n_frames, probe.fps.unwrap_or(25.0))
         } else {
@@ -136,19 +184,9 @@ impl Clip {
         };
         let (width, height) = shown_size(&probe);
         limits.check_size(width as u64, height as u64, 0)?;
-        let info = ClipInfo {
-            name: name.to_owned(),
-            width,
-            height,
-            n_frames: timeline.n_frames(),
-            fps: timeline.fps(),
-            variable_rate: !timeline.is_constant(),
-            duration: timeline.duration(),
-            warning: truncation(&probe, &timeline),
-            container: probe.container,
-            codec: probe.codec,
-        };
-        Ok(Clip { info, timeline, turn: probe.turn, data, video })
+        let warning = truncation(&probe, &timeline);
+        let info = describe(name.to_owned(), probe.container, probe.codec, (width, height), &timeline);
+        Ok(Clip { info: ClipInfo { warning, ..info }, timeline, content: Content::Video(video, probe.turn) })
     }
 
     /// Facts about the clip.
@@ -156,12 +194,24 @@ impl Clip {
         &self.info
     }
 
-    /// SHA-256 of the file's bytes, for which it is read once more.
+    /// SHA-256 of the file's bytes, for which it is read once more; of a list of pictures, of their hashes.
     ///
     /// # Errors
     /// If reading fails.
     pub fn sha256(&self) -> Result<[u8; 32], MediaError> {
-        self.data.sha256().map_err(|problem| MediaError::from(problem).at(&self.info.name))
+        let hash = match &self.content {
+            Content::Video(video, _) => video.data().sha256(),
+            Content::Animation(animation) => animation.data().sha256(),
+            Content::Pictures(pictures, _) => {
+                let mut whole = Sha256::new();
+                for picture in pictures {
+                    let hash = FileData::of(picture).and_then(|data| data.sha256());
+                    whole.update(hash.map_err(|problem| MediaError::from(problem).at(&picture.name()))?);
+                }
+                Ok(whole.finalize().into())
+            }
+        };
+        hash.map_err(|problem| MediaError::from(problem).at(&self.info.name))
     }
 
     /// Which frames of the clip, or of `part` of it, will be seen, and at what size.
@@ -183,41 +233,46 @@ impl Clip {
         options: &SampleOptions,
         patches: &PatchConfig,
     ) -> Result<ClipPlan, MediaError> {
-        let sampling = self.timeline.select(part, options)?;
-        let n = sampling.indices.len();
+        let selection = match self.content {
+            // Whoever names the frames has chosen them.
+            Content::Pictures(..) => self.timeline.select_all(part, options.max_frames)?,
+            _ => self.timeline.select(part, options)?,
+        };
+        let n = selection.indices.len();
         let (height, width) = sampling::frame_size(self.info.height, self.info.width, n, patches.factor(), options)?;
         let group = patches.temporal_patch_size;
         let grid_thw = [n.div_ceil(group), height / patches.patch_size, width / patches.patch_size];
-        let timestamps: Vec<f64> = sampling.indices.iter().map(|&i| self.timeline.time(i)).collect();
         Ok(ClipPlan {
-            start: timestamps.first().copied().unwrap_or(0.0),
-            timestamps,
-            sample_fps: sampling.sample_fps,
-            seconds_per_group: group as f64 / sampling.sample_fps,
-            indices: sampling.indices,
+            start: selection.times.first().copied().unwrap_or(0.0),
+            timestamps: selection.times,
+            sample_fps: selection.sample_fps,
+            seconds_per_group: group as f64 / selection.sample_fps,
+            indices: selection.indices,
             grid_thw,
             resized: (width, height),
             patches: *patches,
         })
     }
+}
 
-    /// Decodes the planned frames one by one, each resized as soon as it is there.
-    ///
-    /// # Errors
-    /// If the clip can't be opened again.
-    pub fn frames<'a>(&'a self, plan: &'a ClipPlan) -> Result<ClipFrames<'a>, MediaError> {
-        let mut distinct = plan.indices.clone();
-        distinct.dedup();
-        let decoder = self.video.frames(&distinct).map_err(|problem| MediaError::from(problem).at(&self.info.name))?;
-        Ok(ClipFrames { clip: self, plan, decoder, next: 0, last: None, damaged: 0 })
-    }
-
-    /// Decodes the planned frames and cuts them into patches, one group after another.
-    ///
-    /// # Errors
-    /// If the clip can't be opened again.
-    pub fn groups<'a>(&'a self, plan: &'a ClipPlan) -> Result<ClipGroups<'a>, MediaError> {
-        Ok(ClipGroups { frames: self.frames(plan)?, next: 0 })
+fn describe(
+    name: String,
+    container: String,
+    codec: String,
+    (width, height): (usize, usize),
+    timeline: &Timeline,
+) -> ClipInfo {
+    ClipInfo {
+        name,
+        container,
+        codec,
+        width,
+        height,
+        n_frames: timeline.n_frames(),
+        fps: timeline.fps(),
+        variable_rate: !timeline.is_constant(),
+        duration: timeline.duration(),
+        warning: None,
     }
 }
 
@@ -235,109 +290,11 @@ fn shown_size(probe: &Probe) -> (usize, usize) {
 fn truncation(probe: &Probe, timeline: &Timeline) -> Option<ClipWarning> {
     let (claimed_frames, claimed_seconds) = probe.claimed;
     let there = timeline.duration();
-    // By frames where they're known; seconds may count a longer sound track.
+    // By frames where they're known; seconds may count a longer sound track, so that has to end early too.
     let (truncated, claimed) = match (claimed_frames, claimed_seconds) {
         (Some(frames), _) => (timeline.n_frames() + 2 < frames, frames as f64 / timeline.fps()),
-        (None, Some(seconds)) => (there + 1.0 < seconds && there < 0.95 * seconds, seconds),
+        (None, Some(seconds)) => (probe.end_seconds.max(there) < 0.97 * seconds, seconds),
         (None, None) => (false, there),
     };
     truncated.then_some(ClipWarning::Truncated { there, claimed })
-}
-
-/// The planned frames of a clip, in order, resized.
-pub struct ClipFrames<'a> {
-    clip: &'a Clip,
-    plan: &'a ClipPlan,
-    decoder: VideoFrames<'a>,
-    next: usize,
-    last: Option<(usize, Rgb8)>,
-    damaged: usize,
-}
-
-impl ClipFrames<'_> {
-    /// What went wrong so far; to be asked for after the last frame.
-    pub fn warning(&self) -> Option<ClipWarning> {
-        let wanted = self.plan.n_frames();
-        (self.damaged > 0).then_some(ClipWarning::DamagedFrames { damaged: self.damaged, wanted })
-    }
-
-    fn decode(&mut self) -> Result<Rgb8, MediaProblem> {
-        let index = self.plan.indices[self.next];
-        if let Some((last, frame)) = &self.last
-            && *last == index
-        {
-            return Ok(frame.clone());
-        }
-        let (width, height) = self.plan.resized;
-        let frame = match self.decoder.next_frame()? {
-            Some(decoded) => {
-                self.damaged += usize::from(!decoded.exact);
-                resize_bicubic(&decoded.image.turned(self.clip.turn), width, height)
-            }
-            None => {
-                self.damaged += 1;
-                self.last.take().ok_or(MediaProblem::NoFrames)?.1
-            }
-        };
-        self.last = Some((index, frame.clone()));
-        Ok(frame)
-    }
-}
-
-impl Iterator for ClipFrames<'_> {
-    type Item = Result<Rgb8, MediaError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.next >= self.plan.n_frames() {
-            return None;
-        }
-        let frame = self.decode();
-        // After an error there is nothing more to come.
-        self.next = if frame.is_ok() { self.next + 1 } else { self.plan.n_frames() };
-        Some(frame.map_err(|problem| MediaError::from(problem).at(&self.clip.info.name)))
-    }
-}
-
-/// One group of frames, ready for the vision tower.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FrameGroup {
-    /// `[patches_per_group, 3 * 2 * 14 * 14]`, ordered as in [`super::Patches`].
-    pub pixel_values: Vec<f32>,
-    /// When its first frame is shown, in seconds from the clip's start.
-    pub time: f64,
-}
-
-/// The groups of a clip, in order.
-pub struct ClipGroups<'a> {
-    frames: ClipFrames<'a>,
-    next: usize,
-}
-
-impl ClipGroups<'_> {
-    /// What went wrong so far; to be asked for after the last group.
-    pub fn warning(&self) -> Option<ClipWarning> {
-        self.frames.warning()
-    }
-}
-
-impl Iterator for ClipGroups<'_> {
-    type Item = Result<FrameGroup, MediaError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let plan = self.frames.plan;
-        let size = plan.patches.temporal_patch_size;
-        let frames: Result<Vec<Rgb8>, MediaError> = (&mut self.frames).take(size).collect();
-        let frames = match frames {
-            Ok(frames) => frames,
-            Err(error) => return Some(Err(error)),
-        };
-        // An odd number of frames repeats the last one.
-        let last = frames.len().checked_sub(1)?;
-        let slots: Vec<&Rgb8> = (0..size).map(|slot| &frames[slot.min(last)]).collect();
-        let mut pixel_values = Vec::with_capacity(plan.patches_per_group() * plan.patches.patch_len());
-        write_frame_group(&slots, &plan.patches, &mut pixel_values);
-        let time = plan.timestamps.get(self.next * size).copied().unwrap_or(plan.start);
-        self.next += 1;
-        Some(Ok(FrameGroup { pixel_values, time }))
-    }
 }

@@ -16,6 +16,7 @@ pub(super) struct Probe {
     pub last_seconds: Option<f64>,
     pub fps: Option<f64>,
     pub claimed: (Option<usize>, Option<f64>),
+    pub end_seconds: f64,
 }
 
 /// As with the feature; never made.
@@ -24,6 +25,10 @@ pub(super) enum VideoFile {}
 impl VideoFile {
     pub(super) fn open(_: FileData, _: &Limits) -> Result<(VideoFile, Probe), MediaProblem> {
         Err(MediaProblem::NotCompiled)
+    }
+
+    pub(super) fn data(&self) -> &FileData {
+        match *self {}
     }
 
     pub(super) fn frames(&self, _: &[usize]) -> Result<VideoFrames<'_>, MediaProblem> {

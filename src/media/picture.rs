@@ -103,7 +103,7 @@ fn decode(bytes: &[u8], format: PictureFormat, limits: &Limits) -> Result<(Rgb8,
 }
 
 /// The decoder's error in our words.
-fn problem_of(error: ImageError, format: PictureFormat) -> MediaProblem {
+pub(super) fn problem_of(error: ImageError, format: PictureFormat) -> MediaProblem {
     // Decoders' messages repeat the format or run over several lines; one line of it is enough.
     let detail = |error: &dyn std::error::Error| error.to_string().lines().next().unwrap_or_default().to_owned();
     match error {

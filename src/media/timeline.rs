@@ -1,7 +1,10 @@
 //! When each frame of a clip is shown, and which frames to look at. Pure: no clip is opened here.
 
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
 use super::error::{MediaError, MediaProblem};
-use super::sampling::{self, SampleOptions, Sampling};
+use super::sampling::{self, SampleOptions};
 
 /// A clip's rate counts as constant while every frame is shown within this share of a frame of where it should be.
 const JITTER: f64 = 0.75;
@@ -29,6 +32,19 @@ impl Part {
         let end = if end.is_empty() { None } else { Some(seconds(end)?) };
         Some(Part { start, end })
     }
+
+    /// Splits a command line's argument such as `clip.mp4#t=12.5,40` into file and part. The name of a file that
+    /// exists is taken as it stands, and so is what isn't a valid fragment.
+    pub fn split_arg(arg: &OsStr) -> (OsString, Option<Part>) {
+        let split = arg.to_str().and_then(|text| {
+            let (file, fragment) = text.rsplit_once('#')?;
+            Some((file, Part::from_fragment(fragment)?))
+        });
+        match split {
+            Some((file, part)) if !Path::new(arg).exists() => (file.into(), Some(part)),
+            _ => (arg.to_owned(), None),
+        }
+    }
 }
 
 /// `5`, `5.25`, `1:05.25` or `1:01:05` in seconds.
@@ -42,6 +58,17 @@ fn seconds(text: &str) -> Option<f64> {
     Some(total)
 }
 
+/// The frames to look at.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Selection {
+    /// Indices of the frames, ascending; the same one may come several times.
+    pub indices: Vec<usize>,
+    /// When each of them is looked at, in seconds from the clip's first frame.
+    pub times: Vec<f64>,
+    /// Frames a second that this amounts to.
+    pub sample_fps: f64,
+}
+
 /// When each frame of a clip is shown.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Timeline {
@@ -51,6 +78,8 @@ pub(super) struct Timeline {
     fps: f64,
     /// Whether the frames are evenly spread.
     constant: bool,
+    /// Seconds from the first frame's start to the last one's end.
+    duration: f64,
 }
 
 impl Timeline {
@@ -71,18 +100,19 @@ impl Timeline {
         };
         let off = |(i, time): (usize, &f64)| (time - i as f64 / measured).abs() * measured > JITTER;
         let constant = !times.iter().enumerate().any(off);
-        let fps = if constant {
-            claimed_fps.filter(|claimed| (claimed / measured - 1.0).abs() < 0.02).unwrap_or(measured)
-        } else {
-            let duration = last + last_seconds.filter(|s| *s > 0.0).unwrap_or(1.0 / measured);
-            times.len() as f64 / duration
-        };
-        Timeline { times, fps, constant }
+        let n = times.len() as f64;
+        if constant {
+            let believable = claimed_fps.filter(|claimed| (claimed / measured - 1.0).abs() < 0.02);
+            let fps = believable.unwrap_or(measured);
+            return Timeline { times, fps, constant, duration: n / fps };
+        }
+        let duration = last + last_seconds.filter(|s| *s > 0.0).unwrap_or(1.0 / measured);
+        Timeline { times, fps: n / duration, constant, duration }
     }
 
     /// A timeline of `n` frames at `fps` frames a second.
     pub(super) fn constant(n: usize, fps: f64) -> Timeline {
-        Timeline { times: (0..n).map(|i| i as f64 / fps).collect(), fps, constant: true }
+        Timeline { times: (0..n).map(|i| i as f64 / fps).collect(), fps, constant: true, duration: n as f64 / fps }
     }
 
     pub(super) fn n_frames(&self) -> usize {
@@ -99,11 +129,11 @@ impl Timeline {
 
     /// Seconds from the first frame's start to the last one's end.
     pub(super) fn duration(&self) -> f64 {
-        self.times.len() as f64 / self.fps
+        self.duration
     }
 
-    pub(super) fn time(&self, index: usize) -> f64 {
-        self.times.get(index).copied().unwrap_or_else(|| self.duration())
+    fn time(&self, index: usize) -> f64 {
+        self.times.get(index).copied().unwrap_or(self.duration)
     }
 
     /// The frames to look at in `part`.
@@ -111,44 +141,70 @@ impl Timeline {
     /// At a constant rate this is the released utilities' arithmetic, on frame indices. At a variable rate, indices
     /// say nothing about time: there, the frames shown at evenly spread times are taken, so that a group's position
     /// is true to the clip's clock; a frame that stands for long comes several times.
-    pub(super) fn select(&self, part: Option<Part>, options: &SampleOptions) -> Result<Sampling, MediaError> {
-        let (first, last) = self.range(part)?;
-        let n_frames = last - first + 1;
-        if self.constant {
-            let n = sampling::frame_count(n_frames, self.fps, options)?;
-            let indices = sampling::linspace(first, last, n);
-            return Ok(Sampling { indices, sample_fps: n as f64 / n_frames as f64 * self.fps });
+    pub(super) fn select(&self, part: Option<Part>, options: &SampleOptions) -> Result<Selection, MediaError> {
+        let window = self.window(part)?;
+        if !self.constant {
+            return self.select_by_time(&window, options);
         }
-        let (start, end) = (self.time(first), self.time(last));
-        let seconds = (end - start) + 1.0 / self.fps;
-        // As if the clip had a frame whenever one is wanted.
-        let virtual_frames = (n_frames as f64).max((seconds * options.fps).ceil());
-        let n = sampling::frame_count(virtual_frames as usize, virtual_frames / seconds, options)?;
-        let step = (end - start) / (n.max(2) - 1) as f64;
-        let shown_at = |t: f64| self.times.partition_point(|&time| time <= t + 1e-6).saturating_sub(1);
-        let indices = (0..n).map(|i| shown_at(start + step * i as f64).clamp(first, last)).collect();
-        Ok(Sampling { indices, sample_fps: n as f64 / seconds })
+        let (first, last) = self.indices_of(&window);
+        let n_frames = last - first + 1;
+        let n = sampling::frame_count(n_frames, self.fps, options)?;
+        Ok(self.spread(first, last, n))
     }
 
-    /// The first and the last frame of `part`.
-    fn range(&self, part: Option<Part>) -> Result<(usize, usize), MediaError> {
-        let Some(last) = self.times.len().checked_sub(1) else { return Err(MediaProblem::NoFrames.into()) };
-        let Some(Part { start, end }) = part else { return Ok((0, last)) };
-        let duration = self.duration();
-        let outside = || MediaProblem::PartOutside { start, end: end.unwrap_or(duration), duration };
-        if !(start >= 0.0 && start < duration && end.is_none_or(|end| end > start)) {
-            return Err(outside().into());
+    fn select_by_time(&self, window: &Part, options: &SampleOptions) -> Result<Selection, MediaError> {
+        let start = window.start;
+        let seconds = window.end.unwrap_or(self.duration()) - start;
+        let inside = self.times.iter().filter(|&&t| t >= start && t < start + seconds).count();
+        // As if the clip had a frame whenever one is wanted.
+        let virtual_frames = (inside as f64).max((seconds * options.fps).ceil()).max(1.0);
+        let n = sampling::frame_count(virtual_frames as usize, virtual_frames / seconds, options)?;
+        // From the first to the last of those frames.
+        let step = (seconds - seconds / virtual_frames) / (n.max(2) - 1) as f64;
+        let times: Vec<f64> = (0..n).map(|i| start + step * i as f64).collect();
+        let shown_at = |t: &f64| self.times.partition_point(|&time| time <= t + 1e-6).saturating_sub(1);
+        Ok(Selection { indices: times.iter().map(shown_at).collect(), times, sample_fps: n as f64 / seconds })
+    }
+
+    /// `n` frames spread evenly from `first` to `last`.
+    fn spread(&self, first: usize, last: usize, n: usize) -> Selection {
+        let indices = sampling::linspace(first, last, n);
+        let times = indices.iter().map(|&i| self.time(i)).collect();
+        let n_frames = last - first + 1;
+        Selection { indices, times, sample_fps: n as f64 / n_frames as f64 * self.fps }
+    }
+
+    /// All frames of `part`, thinned out evenly only where there are more than `max_frames`.
+    pub(super) fn select_all(&self, part: Option<Part>, max_frames: usize) -> Result<Selection, MediaError> {
+        let (first, last) = self.indices_of(&self.window(part)?);
+        let n = (last - first + 1).min(max_frames);
+        if n == 0 {
+            return Err(MediaProblem::FrameCounts { min_frames: 1, max_frames }.into());
         }
-        let end = end.unwrap_or(duration).min(duration);
-        let (first, last) = if self.constant {
-            // As the released utilities round.
-            ((start * self.fps).ceil() as usize, ((end * self.fps).floor() as usize).min(last))
-        } else {
-            let before = |t: f64| self.times.partition_point(|&time| time < t - 1e-6);
-            (before(start), self.times.partition_point(|&time| time <= end + 1e-6).saturating_sub(1))
-        };
+        Ok(self.spread(first, last, n))
+    }
+
+    /// `part`, or the whole clip, cut to the clip.
+    fn window(&self, part: Option<Part>) -> Result<Part, MediaError> {
+        if self.times.is_empty() {
+            return Err(MediaProblem::NoFrames.into());
+        }
+        let duration = self.duration();
+        let Part { start, end } = part.unwrap_or(Part { start: 0.0, end: None });
+        let end = end.unwrap_or(duration);
+        if !(start >= 0.0 && start < duration && end > start) {
+            return Err(MediaProblem::PartOutside { start, end, duration }.into());
+        }
+        Ok(Part { start, end: Some(end.min(duration)) })
+    }
+
+    /// The first and the last frame of a window at a constant rate, as the released utilities round.
+    fn indices_of(&self, window: &Part) -> (usize, usize) {
+        let last = self.times.len().saturating_sub(1);
+        let end = window.end.map_or(last, |end| ((end * self.fps).floor() as usize).min(last));
+        let first = ((window.start * self.fps).ceil() as usize).min(last);
         // A part between two frames shows the earlier one.
-        Ok(if first > last { (last, last) } else { (first, last) })
+        (first.min(end), end)
     }
 }
 
@@ -182,6 +238,17 @@ mod tests {
     }
 
     #[test]
+    fn arguments_with_parts() {
+        let split = |arg: &str| Part::split_arg(OsStr::new(arg));
+        assert_eq!(split("a#b.mp4#t=1,2"), ("a#b.mp4".into(), Some(Part { start: 1.0, end: Some(2.0) })));
+        assert_eq!(split("a#b.mp4"), ("a#b.mp4".into(), None));
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let odd = folder.path().join("odd#t=1,2");
+        std::fs::write(&odd, b"x").expect("writable");
+        assert_eq!(Part::split_arg(odd.as_os_str()), (odd.clone().into_os_string(), None));
+    }
+
+    #[test]
     fn claimed_rates_are_believed_where_true() {
         let ntsc = 30000.0 / 1001.0;
         let milliseconds: Vec<f64> = every(1.0 / ntsc, 500).iter().map(|t| (t * 1000.0).round() / 1000.0).collect();
@@ -212,15 +279,30 @@ mod tests {
         assert!(!timeline.is_constant());
         assert!((timeline.duration() - 11.0).abs() < 1e-9);
         let options = SampleOptions { fps: 1.0, ..Default::default() };
-        let sampling = timeline.select(None, &options).expect("frames");
-        // Ten frames in eleven seconds: steps of 1.217 s, not of three frames.
-        assert_eq!(sampling.indices, [0, 1, 2, 3, 4, 6, 7, 8, 9, 29]);
+        let selection = timeline.select(None, &options).expect("frames");
+        // Ten frames in eleven seconds: steps of 1.18 s, not of three frames.
+        assert_eq!(selection.indices, [0, 1, 2, 3, 4, 5, 7, 8, 9, 22]);
         // Twice a second shows the slow frames twice.
-        let sampling = timeline.select(None, &SampleOptions { fps: 2.0, ..options }).expect("frames");
-        assert_eq!(sampling.indices.len(), 22);
-        assert_eq!(sampling.indices[..6], [0, 0, 1, 1, 2, 2]);
-        let part = timeline.select(Some(Part { start: 2.0, end: Some(5.0) }), &options).expect("inside");
-        assert_eq!(part.indices, [2, 3, 4, 5]);
+        let selection = timeline.select(None, &SampleOptions { fps: 2.0, ..options }).expect("frames");
+        assert_eq!((selection.indices.len(), selection.sample_fps), (22, 2.0));
+        assert_eq!(selection.indices[..6], [0, 0, 1, 1, 2, 2]);
+        // A part in which no frame begins shows the one that stands.
+        let part = timeline.select(Some(Part { start: 2.5, end: Some(2.9) }), &options).expect("inside");
+        assert!(part.indices.iter().all(|&i| i == 2) && part.times[0] == 2.5, "{part:?}");
+    }
+
+    #[test]
+    fn named_frames_are_all_taken() {
+        let timeline = Timeline::constant(7, 2.0);
+        let all = timeline.select_all(None, 768).expect("frames");
+        assert_eq!((all.indices, all.sample_fps), ((0..7).collect(), 2.0));
+        let thinned = timeline.select_all(None, 4).expect("frames");
+        assert_eq!((thinned.indices, thinned.sample_fps), (vec![0, 2, 4, 6], 8.0 / 7.0));
+        assert_eq!(
+            timeline.select_all(Some(Part { start: 1.0, end: Some(2.0) }), 768).expect("inside").indices,
+            [2, 3, 4]
+        );
+        assert!(timeline.select_all(None, 0).is_err());
     }
 
     #[test]
