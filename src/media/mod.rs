@@ -1,7 +1,7 @@
 //! Pictures and clips in; pixels the model was trained on out.
 //!
 //! The way of a picture: [`Source`] (what the reader named) → [`load_picture`] (decoded by content, upright, RGB over
-//! white) → [`picture_patches`] ([`smart_resize`], [`resize_bicubic`], normalised patch rows for the vision tower).
+//! white) → [`picture_patches`] ([`smart_resize()`], [`resize_bicubic`], normalised patch rows for the vision tower).
 //! The way of a clip: [`Clip::open`] (when are its frames shown) → [`Clip::plan`] (which of them, at which size, by
 //! [`sampling`]) → [`Clip::groups`] (decoded, resized and cut into patches, two frames at a time).
 //!

@@ -121,7 +121,7 @@ pub fn linspace(first: usize, last: usize, n: usize) -> Vec<usize> {
 /// The `(height, width)` to which each of a clip's `n_frames` sampled frames is resized.
 ///
 /// # Errors
-/// As [`super::smart_resize`], and if the budget asks for more pixels than can be held.
+/// As [`super::smart_resize()`], and if the budget asks for more pixels than can be held.
 pub fn frame_size(
     height: usize,
     width: usize,
