@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use qlens::media::sampling::SampleOptions;
 use qlens::media::{
-    Clip, ClipPlan, Limits, MediaError, MediaErrorKind, MediaProblem, Part, PatchConfig, Rgb8, Source,
+    Clip, ClipPlan, Limits, MediaError, MediaErrorKind, MediaProblem, Medium, Part, PatchConfig, Rgb8, Source,
     write_frame_group,
 };
+use sha2::{Digest, Sha256};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media/clips")
@@ -221,6 +222,25 @@ fn what_is_no_clip_is_refused() {
     assert!(error.to_string().contains("64x48 pixels are more than"), "{error}");
 }
 
+#[test]
+fn any_medium_by_its_content() {
+    let load = |path: &str| Medium::load(Source::Path(folder().join(path)), &Limits::default());
+    for (path, moves) in [
+        ("h264.mkv", true),
+        ("animated.webp", true),
+        ("animated.gif", true),
+        ("../pictures/palette.gif", false),
+        ("../pictures/lossy.webp", false),
+        ("../pictures/420.jpg", false),
+    ] {
+        let medium = load(path).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(matches!(medium, Medium::Clip(_)), moves, "{path}");
+        let bytes = std::fs::read(folder().join(path)).expect("readable");
+        assert_eq!(medium.sha256().expect("readable"), <[u8; 32]>::from(Sha256::digest(&bytes)), "{path}");
+    }
+    assert!(load("sound.m4a").is_err());
+}
+
 /// Playlists could make the library open other files or addresses; they aren't even tried.
 #[test]
 fn playlists_lead_nowhere() {
@@ -288,7 +308,7 @@ fn damaged_clips_neither_panic_nor_hang() {
                 let line = error.to_string();
                 assert!(!line.contains('\n') && error.kind() != MediaErrorKind::Io, "{line}");
             }
-            assert!(started.elapsed().as_secs() < 20, "{name}: round {round} took {:?}", started.elapsed());
+            assert!(started.elapsed().as_secs() < 60, "{name}: round {round} took {:?}", started.elapsed());
         }
     }
 }

@@ -11,15 +11,12 @@
 #![forbid(unsafe_code)]
 
 mod animation;
-#[cfg(feature = "video")]
-mod clip;
-#[cfg(not(feature = "video"))]
-#[path = "no_clip.rs"]
 mod clip;
 mod colour;
 mod error;
 mod frames;
 mod jpeg;
+mod medium;
 mod moving;
 mod patches;
 mod picture;
@@ -30,11 +27,10 @@ mod smart_resize;
 mod sniff;
 mod source;
 mod timeline;
-#[cfg(feature = "video")]
-mod yuv;
 
 pub use error::{MediaError, MediaErrorKind, MediaProblem};
 pub use frames::{ClipFrames, ClipGroups, FrameGroup};
+pub use medium::Medium;
 pub use moving::{Clip, ClipInfo, ClipPlan, ClipWarning};
 pub use patches::{PatchConfig, Patches, picture_patches, write_frame_group};
 pub use picture::{Picture, PictureInfo, load_picture};

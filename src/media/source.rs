@@ -90,16 +90,19 @@ impl Source {
         self.head().and_then(|head| known(&head)).map_err(|problem| MediaError::from(problem).at(&self.name()))
     }
 
-    /// The same source, where it is standard input read into memory (a picture) or to a temporary file (a clip).
+    /// The same source, except that what can be read only once, standard input or a named pipe, has been read into
+    /// memory (a picture) or to a temporary file (a clip).
     ///
     /// # Errors
-    /// If standard input is empty, is of no known format, exceeds `limits`, or reading or storing it fails.
+    /// If what is read is empty, of no known format or exceeds `limits`, or reading or storing it fails.
     pub fn fetch(self, limits: &Limits) -> Result<Source, MediaError> {
         let name = self.name();
-        match self {
-            Source::Stdin => fetch(io::stdin().lock(), &name, limits).map_err(|e| MediaError::from(e).at(&name)),
-            other => Ok(other),
-        }
+        let fetched = match &self {
+            Source::Stdin => fetch(io::stdin().lock(), &name, limits),
+            Source::Path(path) if is_pipe(path) => open(path).and_then(|pipe| fetch(pipe, &name, limits)),
+            _ => return Ok(self),
+        };
+        fetched.map_err(|problem| MediaError::from(problem).at(&name))
     }
 
     fn head(&self) -> Result<Vec<u8>, MediaProblem> {
@@ -161,6 +164,11 @@ impl FileData {
         io::copy(&mut self.open()?, &mut hash)?;
         Ok(hash.finalize().into())
     }
+}
+
+/// Whether a path leads to something that isn't stored, such as a pipe or a device.
+fn is_pipe(path: &Path) -> bool {
+    path.metadata().is_ok_and(|what| !what.is_file() && !what.is_dir())
 }
 
 /// Takes in what can be read only once.
@@ -274,6 +282,8 @@ mod tests {
         assert_eq!(back, clip);
         assert!(fetch(&[&clip[..], b"x"].concat()[..], "pipe", &limits).is_err(), "a byte too many");
         assert!(matches!(fetch(&b""[..], "pipe", &limits), Err(MediaProblem::Empty)));
+        #[cfg(unix)]
+        assert!(is_pipe(Path::new("/dev/null")) && !is_pipe(Path::new("/")) && !is_pipe(Path::new("/missing")));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Luma and chroma → RGB, for the matrices that the video library's converter can't be told.
 
-use super::rgb::Rgb8;
+use crate::media::rgb::Rgb8;
 
 /// How RGB makes up luma: the shares of red and blue; green has the rest.
 #[derive(Clone, Copy, Debug, PartialEq)]
