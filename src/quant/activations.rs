@@ -1,0 +1,80 @@
+//! Activations in 8 or 15 bits per number, with a float32 scale per 32.
+//!
+//! Products of many tokens are bound by arithmetic and take 8 bits. Those of few tokens are bound by reading the weights:
+//! there a second byte costs nothing that one would notice, and takes nearly all of the quantization's error away.
+
+/// Numbers that share a scale.
+pub const QK8: usize = 32;
+
+/// Quantizes blocks of [`QK8`] numbers: `x ≈ d · q` with `d = max |x| / 127`, q rounded to nearest, halves to even.
+///
+/// `sums` gets the sums of each half block's codes. Codes are within ±127. A block with a NaN or an infinity becomes zeros
+/// with a NaN scale, so that what is wrong shows in the result instead of vanishing.
+///
+/// # Panics
+/// The slices don't fit together.
+#[inline(always)]
+pub fn quantize_row(x: &[f32], q: &mut [i8], d: &mut [f32], sums: &mut [i32]) {
+    assert!(x.len() == q.len() && x.len() == d.len() * QK8 && 2 * d.len() == sums.len());
+    let blocks = x.as_chunks::<QK8>().0.iter().zip(q.as_chunks_mut::<QK8>().0);
+    for ((x, q), (d, sum)) in blocks.zip(d.iter_mut().zip(sums.as_chunks_mut::<2>().0)) {
+        quantize_block(x, q, d, sum);
+    }
+}
+
+#[inline(always)]
+fn quantize_block(x: &[f32; QK8], q: &mut [i8; QK8], d: &mut f32, sums: &mut [i32; 2]) {
+    let mut codes = [0i32; QK8];
+    *d = round_block(x, &mut codes, 127.0);
+    for (q, &code) in q.iter_mut().zip(&codes) {
+        *q = code as i8;
+    }
+    for (sum, codes) in sums.iter_mut().zip(codes.as_chunks::<{ QK8 / 2 }>().0) {
+        *sum = codes.iter().sum();
+    }
+}
+
+/// Rounds a block to codes within `±limit`, and returns their scale.
+#[inline(always)]
+fn round_block(x: &[f32; QK8], codes: &mut [i32; QK8], limit: f32) -> f32 {
+    // Comparing bits orders magnitudes, infinities and NaN alike, and vectorizes.
+    let max = x.iter().fold(0u32, |m, v| m.max(v.to_bits() & 0x7fff_ffff));
+    if max >= 0x7f80_0000 {
+        *codes = [0; QK8];
+        return f32::NAN;
+    }
+    let max = f32::from_bits(max);
+    let inverse = if max > 0.0 { limit / max } else { 0.0 };
+    // The limit over a denormal is infinite: such a block is as good as zero.
+    let inverse = if inverse.is_finite() { inverse } else { 0.0 };
+    const ROUND: f32 = 12582912.0; // 1.5 · 2^23: adding it rounds to nearest even.
+    for (code, &v) in codes.iter_mut().zip(x) {
+        *code = (v * inverse + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32;
+    }
+    max / limit
+}
+
+/// Quantizes blocks of [`QK8`] numbers to 15 bits: `x ≈ d · (128 · high + low)` with `d = max |x| / 16256`, rounded to
+/// nearest, halves to even; `high` is within ±127, `low` within −64…63.
+///
+/// `sums` gets the sums of each half block's `128 · high + low`. What isn't finite is treated as in [`quantize_row`].
+///
+/// # Panics
+/// The slices don't fit together.
+#[inline(always)]
+pub fn quantize_row_fine(x: &[f32], high: &mut [i8], low: &mut [i8], d: &mut [f32], sums: &mut [i32]) {
+    assert!(x.len() == high.len() && x.len() == low.len() && x.len() == d.len() * QK8 && 2 * d.len() == sums.len());
+    let codes = high.as_chunks_mut::<QK8>().0.iter_mut().zip(low.as_chunks_mut::<QK8>().0);
+    let blocks = x.as_chunks::<QK8>().0.iter().zip(codes);
+    for ((x, (high, low)), (d, sums)) in blocks.zip(d.iter_mut().zip(sums.as_chunks_mut::<2>().0)) {
+        let mut codes = [0i32; QK8];
+        *d = round_block(x, &mut codes, 16256.0);
+        for ((high, low), &code) in high.iter_mut().zip(low).zip(&codes) {
+            *high = ((code + 64) >> 7) as i8;
+            *low = (code - ((code + 64) >> 7) * 128) as i8;
+        }
+        for (sum, codes) in sums.iter_mut().zip(codes.as_chunks::<{ QK8 / 2 }>().0) {
+            *sum = codes.iter().sum();
+        }
+    }
+}
