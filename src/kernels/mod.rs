@@ -1,25 +1,73 @@
-//! The hot loops: matrix products, attention, norms, rotary positions, activations, and the threads that share them.
+//! The hot loops, picked by CPU feature at run time.
 //!
-//! Every operation exists once per instruction set (scalar, AVX2, AVX-512), chosen when a [`Cpu`] is made. Results do
-//! not depend on the number of threads: work is cut into tasks by the operation's sizes alone, each task writes its own
-//! part of the output, and sums over several tasks are taken in a fixed order.
+//! [`Cpu`] holds the choice and the threads; its methods are the operations. They check all lengths, cut the work into
+//! tasks whose borders depend on shapes only (so results are the same for any number of threads), and call the kernels
+//! of the chosen instruction set, each of which has a scalar twin.
 
-mod cores;
-mod cpu;
-mod disjoint;
+mod attention;
+mod elementwise;
 mod error;
 mod isa;
+mod kv_cache;
 mod matmul;
-mod scratch;
+mod split;
 mod threads;
 
-pub use cpu::{Cpu, HeadDims};
+pub use attention::HeadDims;
 pub use error::KernelError;
-#[cfg(target_arch = "x86_64")]
-pub use isa::{Avx2, Avx512};
-pub use isa::{Isa, Level};
-pub use scratch::{AlignedBuf, Scratch};
+pub use isa::{Avx2, Avx512, Isa, physical_cores};
+pub use kv_cache::{KvCache, KvType};
+pub use matmul::{Input, MatMul, Matrix};
 pub use threads::ThreadPool;
 
-#[allow(unused_imports)] // until the first parallel kernel is in
-pub(crate) use disjoint::DisjointMut;
+/// Memory that operations reuse from call to call: it grows to the largest size needed and stays.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub(crate) matmul: matmul::MatMulScratch,
+}
+
+/// The chosen kernels and the threads that run them.
+pub struct Cpu {
+    isa: Isa,
+    pool: ThreadPool,
+}
+
+impl Cpu {
+    /// The best kernels of this processor, or those that `QLENS_KERNELS` names, on `threads` threads (`None`: one per
+    /// physical core).
+    ///
+    /// # Errors
+    /// `QLENS_KERNELS` names an unknown set or one that this processor lacks.
+    pub fn new(threads: Option<usize>) -> Result<Cpu, KernelError> {
+        let isa = Isa::choose()?;
+        let cpu = Cpu::with_isa(threads.unwrap_or_else(physical_cores), isa)?;
+        tracing::debug!("kernels: {}, threads: {}", isa.name(), cpu.threads());
+        Ok(cpu)
+    }
+
+    /// Kernels of a given set.
+    ///
+    /// # Errors
+    /// This processor lacks it.
+    pub fn with_isa(threads: usize, isa: Isa) -> Result<Cpu, KernelError> {
+        if !isa.is_available() {
+            return Err(KernelError::MissingIsa { isa });
+        }
+        Ok(Cpu { isa, pool: ThreadPool::new(threads.clamp(1, 1024)) })
+    }
+
+    /// The kernels in use.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// The threads in use.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// The threads.
+    pub fn pool(&self) -> &ThreadPool {
+        &self.pool
+    }
+}

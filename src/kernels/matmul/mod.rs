@@ -1,5 +1,238 @@
-//! Matrix products over the mapped blocks.
+//! Matrix products, straight from the mapped blocks.
+//!
+//! For many tokens ([`panel`]): a panel of 32 rows is taken apart chunk by chunk into a tile that the dot-product
+//! instruction can read, and each tile is used for all tokens. For few tokens ([`rows`]): each row is read once, in order,
+//! at the speed of memory.
 
-/// Buffers of the matrix products, kept between calls.
+mod float_panel;
+mod float_rows;
+mod lanes;
+mod panel;
+mod prepare;
+mod rows;
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+
+pub(crate) use prepare::MatMulScratch;
+use prepare::{Floats, Quantized};
+
+use super::split::Parts;
+use super::{Cpu, Isa, KernelError, Scratch};
+use crate::gguf::{GgmlType, Tensor};
+use crate::quant;
+
+/// Up to this many tokens, rows are read one by one.
+const FEW_TOKENS: usize = 4;
+/// Rows of a task when there are few tokens.
+const TASK_ROWS: usize = 32;
+
+/// A weight matrix `[rows, cols]` in a mapped file.
+#[derive(Clone, Debug)]
+pub struct Matrix {
+    tensor: Tensor,
+    rows: usize,
+    cols: usize,
+}
+
+impl Matrix {
+    /// The tensor as a matrix: its first dimension is the columns, all others together the rows.
+    ///
+    /// # Errors
+    /// There is no kernel for its type.
+    pub fn new(tensor: Tensor) -> Result<Matrix, KernelError> {
+        if !quant::supported(tensor.ty()) {
+            return Err(KernelError::MatrixType { tensor: tensor.name().to_string(), ty: tensor.ty() });
+        }
+        let (rows, cols) = (tensor.n_rows(), tensor.row_len());
+        Ok(Matrix { tensor, rows, cols })
+    }
+
+    /// Outputs of a product.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Inputs of a product.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// How its numbers are stored.
+    pub fn ty(&self) -> GgmlType {
+        self.tensor.ty()
+    }
+
+    fn is_float(&self) -> bool {
+        matches!(self.ty(), GgmlType::F32 | GgmlType::F16 | GgmlType::BF16)
+    }
+}
+
+/// What a product reads, `[tokens, cols]`, and what is done to it on the way.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// The numbers as they are.
+    Plain(&'a [f32]),
+    /// RMSNorm over each row.
+    RmsNorm {
+        /// The rows.
+        x: &'a [f32],
+        /// A factor per column.
+        weight: &'a [f32],
+        /// Added to the mean square.
+        eps: f32,
+    },
+    /// `silu(gate) · up`.
+    SwiGlu {
+        /// The gate.
+        gate: &'a [f32],
+        /// The other factor.
+        up: &'a [f32],
+    },
+    /// The exact GELU.
+    Gelu(&'a [f32]),
+}
+
+/// One product: `out = input · weightᵀ + bias`, or added to `out`.
+pub struct MatMul<'a> {
+    /// `[rows, cols]`
+    pub weight: &'a Matrix,
+    /// `[rows]`
+    pub bias: Option<&'a [f32]>,
+    /// `[tokens, rows]`
+    pub out: &'a mut [f32],
+    /// Add to `out` rather than replace it.
+    pub accumulate: bool,
+}
+
+/// A job as the tasks see it.
+struct Job<'a> {
+    weight: &'a Matrix,
+    bias: Option<&'a [f32]>,
+    out: Parts<'a, f32>,
+    accumulate: bool,
+    /// Tasks of the jobs before it.
+    first_task: usize,
+}
+
+/// The inputs in both forms; only the one that a job needs is filled.
+struct Inputs<'a> {
+    floats: Floats<'a>,
+    quantized: Quantized<'a>,
+    tokens: usize,
+}
+
+/// Where a task's results go.
+struct Target<'a, 'b> {
+    job: &'a Job<'b>,
+    /// First row of the matrix that the task computes.
+    row: usize,
+    /// How many.
+    rows: usize,
+}
+
+impl Target<'_, '_> {
+    /// Writes `values`, the task's results for one token.
+    #[inline(always)]
+    fn write(&self, token: usize, values: &[f32]) {
+        let start = token * self.job.weight.rows + self.row;
+        // SAFETY: every task has its own rows of its own job, and calls this for one token at a time.
+        let out = unsafe { self.job.out.part(start..start + self.rows) };
+        match self.job.bias {
+            Some(b) if self.job.accumulate => {
+                out.iter_mut().zip(values).zip(&b[self.row..]).for_each(|((o, v), b)| *o += v + b);
+            }
+            Some(b) => out.iter_mut().zip(values).zip(&b[self.row..]).for_each(|((o, v), b)| *o = v + b),
+            None if self.job.accumulate => out.iter_mut().zip(values).for_each(|(o, v)| *o += v),
+            None => out.copy_from_slice(&values[..self.rows]),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        let row_bytes = self.job.weight.tensor.row_bytes();
+        &self.job.weight.tensor.bytes()[self.row * row_bytes..][..self.rows * row_bytes]
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.job.weight.tensor.row_bytes()
+    }
+}
+
+impl Cpu {
+    /// Carries out `jobs`, all on one input of `tokens` rows. Results don't depend on the number of threads.
+    ///
+    /// Weights in F32, F16 and BF16 are multiplied in float32. For quantized ones the input is quantized too, to 8 bits
+    /// with a scale per 32 numbers; products are exact integers then, scaled and added up in float32.
+    ///
+    /// # Panics
+    /// The lengths don't fit together.
+    pub fn linear(&self, tokens: usize, input: Input<'_>, jobs: &mut [MatMul<'_>], scratch: &mut Scratch) {
+        let Some(cols) = jobs.first().map(|j| j.weight.cols) else { return };
+        if tokens == 0 {
+            return;
+        }
+        for job in jobs.iter() {
+            let rows = job.weight.rows;
+            assert!(job.weight.cols == cols && job.out.len() == tokens * rows, "{tokens} tokens, {rows} x {cols}");
+            assert!(job.bias.is_none_or(|b| b.len() == rows), "a bias of {rows}");
+        }
+        let float = jobs.iter().any(|j| j.weight.is_float());
+        let quantized = jobs.iter().any(|j| !j.weight.is_float());
+        let s = &mut scratch.matmul;
+        s.prepare(self, input, tokens, cols, float, quantized);
+        let floats = s.floats(input, cols);
+        let inputs = Inputs { floats, quantized: s.quantized(), tokens };
+        let size = if tokens <= FEW_TOKENS { TASK_ROWS } else { panel::ROWS };
+        let mut n_tasks = 0;
+        // At most three jobs in the model; a list of eight is plenty, and costs no allocation.
+        let mut list: [Option<Job<'_>>; 8] = Default::default();
+        assert!(jobs.len() <= list.len(), "{} jobs on one input", jobs.len());
+        for (slot, j) in list.iter_mut().zip(jobs.iter_mut()) {
+            let first_task = n_tasks;
+            n_tasks += j.weight.rows.div_ceil(size);
+            let MatMul { weight, bias, out, accumulate } = j;
+            *slot = Some(Job { weight, bias: *bias, out: Parts::new(out), accumulate: *accumulate, first_task });
+        }
+        self.pool().run(n_tasks, &|task| {
+            let Some(job) = list.iter().flatten().rev().find(|j| j.first_task <= task) else { return };
+            let row = (task - job.first_task) * size;
+            run_task(self.isa(), &inputs, &Target { job, row, rows: size.min(job.weight.rows - row) });
+        });
+    }
+
+    /// Dequantizes rows `ids` of `table` into `out`, `[ids, cols]`.
+    ///
+    /// # Panics
+    /// An id is outside the table, or `out` has another length.
+    pub fn gather_rows(&self, table: &Matrix, ids: &[u32], out: &mut [f32]) {
+        assert_eq!(out.len(), ids.len() * table.cols);
+        for (&id, out) in ids.iter().zip(out.chunks_exact_mut(table.cols)) {
+            // The type was checked when the matrix was made, and a row's length fits by construction.
+            let done = quant::dequantize(table.ty(), table.tensor.row(id as usize), out);
+            debug_assert!(done.is_ok());
+        }
+    }
+}
+
+/// Working memory of one thread.
 #[derive(Default)]
-pub(crate) struct MatmulScratch {}
+struct ThreadScratch {
+    tile: panel::Tile,
+    floats: float_panel::FloatTile,
+}
+
+thread_local! {
+    static THREAD: RefCell<ThreadScratch> = RefCell::default();
+}
+
+fn run_task(isa: Isa, inputs: &Inputs<'_>, target: &Target<'_, '_>) {
+    let few = inputs.tokens <= FEW_TOKENS;
+    THREAD.with_borrow_mut(|scratch| match (target.job.weight.is_float(), few) {
+        (true, true) => float_rows::run(isa, &inputs.floats, inputs.tokens, target),
+        (true, false) => float_panel::run(isa, &inputs.floats, inputs.tokens, target, &mut scratch.floats),
+        (false, true) => rows::run(isa, &inputs.quantized, inputs.tokens, target),
+        (false, false) => panel::run(isa, &inputs.quantized, inputs.tokens, target, &mut scratch.tile),
+    });
+}

@@ -1,0 +1,194 @@
+//! Row operations between the matrix products: norm, SwiGLU, GELU, rotary positions, softmax's exponential.
+//!
+//! Each is written once, in plain Rust over lanes that don't depend on each other, and compiled once per instruction
+//! set: the compiler turns the lanes into vector instructions, and the results are the same bits on all of them.
+
+use super::split::Parts;
+use super::{Cpu, Isa};
+
+/// Partial sums per row: enough to fill two AVX-512 registers, and the same on all instruction sets.
+const LANES: usize = 32;
+/// Rows per task: small enough to share evenly, large enough to be worth handing out.
+const ROWS_PER_TASK: usize = 8;
+
+/// `e^x` to within 2 ulp for `x` in −87…88; 0 below, infinity above, NaN for NaN.
+///
+/// Cody-Waite reduction to `|r| ≤ ln 2 / 2`, a polynomial of degree 6 (minimax on that interval), scaling by bits.
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    const ROUND: f32 = 12582912.0; // 1.5 · 2^23: adding it leaves the nearest integer in the low bits.
+    let clamped = x.clamp(-104.0, 89.0);
+    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    // ln 2 in two parts, the first with trailing zeros so that its product with n is exact.
+    let r = (clamped - n * 0.693_359_4) - n * -2.121_944_4e-4;
+    let mut p = 1.388_949_3e-3;
+    p = p * r + 8.333_683e-3;
+    p = p * r + 4.166_664e-2;
+    p = p * r + 1.666_666_5e-1;
+    p = p * r + 0.5;
+    let e = (p * r) * r + r + 1.0;
+    // Two factors, since 2^n alone under- or overflows at the ends of the range.
+    let n = n as i32;
+    let half = n >> 1;
+    let power = |k: i32| f32::from_bits(((k + 127) as u32) << 23);
+    e * power(half) * power(n - half)
+}
+
+#[inline(always)]
+fn silu(x: f32) -> f32 {
+    x / (1.0 + exp(-x))
+}
+
+/// Sum of squares, in [`LANES`] partial sums.
+#[inline(always)]
+fn sum_of_squares(x: &[f32]) -> f32 {
+    let mut sums = [0.0f32; LANES];
+    let mut chunks = x.chunks_exact(LANES);
+    for chunk in &mut chunks {
+        for (s, &v) in sums.iter_mut().zip(chunk) {
+            *s += v * v;
+        }
+    }
+    for (s, &v) in sums.iter_mut().zip(chunks.remainder()) {
+        *s += v * v;
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            sums[i] += sums[i + width];
+        }
+        width /= 2;
+    }
+    sums[0]
+}
+
+#[inline(always)]
+fn rms_norm_row_body(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let scale = 1.0 / (sum_of_squares(x) / x.len() as f32 + eps).sqrt();
+    for ((o, &v), &w) in out.iter_mut().zip(x).zip(weight) {
+        *o = w * (v * scale);
+    }
+}
+
+#[inline(always)]
+fn swiglu_row_body(gate: &[f32], up: &[f32], out: &mut [f32]) {
+    for ((o, &g), &u) in out.iter_mut().zip(gate).zip(up) {
+        *o = silu(g) * u;
+    }
+}
+
+#[inline(always)]
+fn rope_row_body(x: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let (a, b) = x.split_at_mut(cos.len());
+    for (((a, b), &c), &s) in a.iter_mut().zip(b).zip(cos).zip(sin) {
+        (*a, *b) = (*a * c - *b * s, *b * c + *a * s);
+    }
+}
+
+/// Compiles a body for each instruction set and picks one by value.
+macro_rules! per_isa {
+    ($(#[$doc:meta])* $name:ident, $body:ident, ($($arg:ident: $ty:ty),*)) => {
+        $(#[$doc])*
+        pub(crate) fn $name(isa: Isa, $($arg: $ty),*) {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma,f16c")]
+            fn avx2($($arg: $ty),*) {
+                $body($($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
+            fn avx512($($arg: $ty),*) {
+                $body($($arg),*)
+            }
+            match isa {
+                // SAFETY: a `Cpu` holds this value only after `Isa::is_available` said that the processor has it.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => unsafe { avx2($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => unsafe { avx512($($arg),*) },
+                _ => $body($($arg),*),
+            }
+        }
+    };
+}
+
+per_isa!(
+    /// RMSNorm of one row: `weight · x / sqrt(mean(x²) + eps)`.
+    rms_norm_row, rms_norm_row_body, (x: &[f32], weight: &[f32], eps: f32, out: &mut [f32])
+);
+per_isa!(
+    /// `silu(gate) · up` of one row.
+    swiglu_row, swiglu_row_body, (gate: &[f32], up: &[f32], out: &mut [f32])
+);
+per_isa!(
+    /// Turns one head: its first half and its second are the two coordinates (NeoX layout).
+    rope_row, rope_row_body, (x: &mut [f32], cos: &[f32], sin: &[f32])
+);
+
+/// The exact GELU of one row, `x · Φ(x)`.
+pub(crate) fn gelu_row(x: &[f32], out: &mut [f32]) {
+    for (o, &v) in out.iter_mut().zip(x) {
+        *o = 0.5 * v * (1.0 + libm::erff(v * std::f32::consts::FRAC_1_SQRT_2));
+    }
+}
+
+impl Cpu {
+    /// RMSNorm of rows as wide as `weight`.
+    ///
+    /// # Panics
+    /// `x` and `out` differ in length or hold no whole number of rows.
+    pub fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+        let width = weight.len();
+        assert!(x.len() == out.len() && x.len().is_multiple_of(width), "rows of {width}");
+        let rows = x.len() / width;
+        let parts = Parts::new(out);
+        self.pool().run(rows.div_ceil(ROWS_PER_TASK), &|task| {
+            let range = task * ROWS_PER_TASK * width..((task + 1) * ROWS_PER_TASK).min(rows) * width;
+            // SAFETY: tasks have different rows.
+            let out = unsafe { parts.part(range.clone()) };
+            for (x, out) in x[range].chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+                rms_norm_row(self.isa(), x, weight, eps, out);
+            }
+        });
+    }
+
+    /// Turns `x`, `[tokens, n_heads, head_dim]`, by the angles whose cosines and sines, `[tokens, head_dim / 2]`, are
+    /// given.
+    ///
+    /// # Panics
+    /// The lengths don't fit together.
+    pub fn rope(&self, x: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
+        let half = head_dim / 2;
+        assert!(cos.len() == sin.len() && cos.len().is_multiple_of(half), "angles {} of {half}", cos.len());
+        let tokens = cos.len() / half;
+        if tokens == 0 {
+            return;
+        }
+        let row = x.len() / tokens;
+        assert!(x.len() == row * tokens && row.is_multiple_of(head_dim), "{} numbers, {tokens} tokens", x.len());
+        let parts = Parts::new(x);
+        self.pool().run(tokens.div_ceil(ROWS_PER_TASK), &|task| {
+            for token in task * ROWS_PER_TASK..((task + 1) * ROWS_PER_TASK).min(tokens) {
+                // SAFETY: tasks have different tokens.
+                let x = unsafe { parts.part(token * row..(token + 1) * row) };
+                let at = token * half..(token + 1) * half;
+                for head in x.chunks_exact_mut(2 * half) {
+                    rope_row(self.isa(), head, &cos[at.clone()], &sin[at.clone()]);
+                }
+            }
+        });
+    }
+
+    /// `x += y`.
+    ///
+    /// # Panics
+    /// The lengths differ.
+    pub fn add_assign(&self, x: &mut [f32], y: &[f32]) {
+        assert_eq!(x.len(), y.len());
+        for (x, &y) in x.iter_mut().zip(y) {
+            *x += y;
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Keys and values of all layers.
+
+use half::f16;
+
+use super::split::Parts;
+use super::{Cpu, KernelError};
+
+/// Element type of a [`KvCache`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KvType {
+    /// Half precision: half the memory, and what attention reads is half as much.
+    F16,
+    /// Single precision, as the original computes.
+    F32,
+}
+
+/// The numbers, in either type.
+#[derive(Debug)]
+pub(crate) enum KvData {
+    F16(Vec<u16>),
+    F32(Vec<f32>),
+}
+
+/// Keys and values of all layers, `[layer][key or value][kv head][token][head_dim]`: what one head reads is contiguous.
+#[derive(Debug)]
+pub struct KvCache {
+    pub(crate) data: KvData,
+    n_layers: usize,
+    n_kv_heads: usize,
+    head_dim: usize,
+    capacity: usize,
+}
+
+/// Which half of a layer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Half {
+    Keys = 0,
+    Values = 1,
+}
+
+impl KvCache {
+    /// An empty cache. Its memory is zeroed lazily: what isn't used costs nothing.
+    ///
+    /// # Errors
+    /// The size overflows or its memory can't be had.
+    pub fn new(
+        ty: KvType,
+        n_layers: usize,
+        n_kv_heads: usize,
+        head_dim: usize,
+        capacity: usize,
+    ) -> Result<KvCache, KernelError> {
+        let sizes = [2, n_layers, n_kv_heads, head_dim, capacity];
+        let elements = sizes.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
+        let width = if ty == KvType::F16 { 2 } else { 4 };
+        let bytes = elements.and_then(|e| e.checked_mul(width)).filter(|&b| b <= isize::MAX as usize);
+        let (Some(elements), Some(bytes)) = (elements, bytes) else {
+            return Err(KernelError::Memory { capacity, bytes: "more than 2^63".into() });
+        };
+        let no_memory = || KernelError::Memory { capacity, bytes: bytes.to_string() };
+        let data = match ty {
+            KvType::F16 => KvData::F16(zeros(elements).ok_or_else(no_memory)?),
+            KvType::F32 => KvData::F32(zeros(elements).ok_or_else(no_memory)?),
+        };
+        Ok(KvCache { data, n_layers, n_kv_heads, head_dim, capacity })
+    }
+
+    /// Tokens that fit.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Key heads per layer.
+    pub fn n_kv_heads(&self) -> usize {
+        self.n_kv_heads
+    }
+
+    /// Width of a head.
+    pub fn head_dim(&self) -> usize {
+        self.head_dim
+    }
+
+    /// Layers.
+    pub fn n_layers(&self) -> usize {
+        self.n_layers
+    }
+
+    /// Element type.
+    pub fn ty(&self) -> KvType {
+        match self.data {
+            KvData::F16(_) => KvType::F16,
+            KvData::F32(_) => KvType::F32,
+        }
+    }
+
+    /// Where one head's keys or values start, in elements.
+    pub(crate) fn head_start(&self, layer: usize, half: Half, head: usize) -> usize {
+        assert!(layer < self.n_layers && head < self.n_kv_heads);
+        ((layer * 2 + half as usize) * self.n_kv_heads + head) * self.capacity * self.head_dim
+    }
+}
+
+/// Zeroed memory that the system hands out page by page, or `None` where it refuses.
+fn zeros<T: bytemuck::Zeroable>(n: usize) -> Option<Vec<T>> {
+    bytemuck::allocation::try_zeroed_vec(n).ok()
+}
+
+impl Cpu {
+    /// Stores keys and values, `[tokens, n_kv_heads, head_dim]`, of the tokens from `start` on.
+    ///
+    /// # Panics
+    /// The layer, the tokens or the lengths don't fit the cache.
+    pub fn kv_store(&self, cache: &mut KvCache, layer: usize, start: usize, k: &[f32], v: &[f32]) {
+        let (heads, dim) = (cache.n_kv_heads, cache.head_dim);
+        let tokens = k.len() / (heads * dim);
+        assert!(k.len() == v.len() && k.len() == tokens * heads * dim, "keys {} values {}", k.len(), v.len());
+        assert!(layer < cache.n_layers && start + tokens <= cache.capacity, "room in the cache");
+        let (layer_start, span) = (cache.head_start(layer, Half::Keys, 0), cache.capacity * dim);
+        // Task 2h is head h's keys, 2h + 1 its values.
+        let source = |task: usize, token: usize| {
+            let from = if task % 2 == 0 { k } else { v };
+            &from[(token * heads + task / 2) * dim..][..dim]
+        };
+        let range = |task: usize| {
+            let at = layer_start + (task % 2 * heads + task / 2) * span + start * dim;
+            at..at + tokens * dim
+        };
+        match &mut cache.data {
+            KvData::F16(data) => {
+                let parts = Parts::new(data);
+                self.pool().run(2 * heads, &|task| {
+                    // SAFETY: each task is another head's keys or values, and these lie apart.
+                    let out = unsafe { parts.part(range(task)) };
+                    for (token, out) in out.chunks_exact_mut(dim).enumerate() {
+                        for (o, &x) in out.iter_mut().zip(source(task, token)) {
+                            *o = f16::from_f32(x).to_bits();
+                        }
+                    }
+                });
+            }
+            KvData::F32(data) => {
+                let parts = Parts::new(data);
+                self.pool().run(2 * heads, &|task| {
+                    // SAFETY: each task is another head's keys or values, and these lie apart.
+                    let out = unsafe { parts.part(range(task)) };
+                    for (token, out) in out.chunks_exact_mut(dim).enumerate() {
+                        out.copy_from_slice(source(task, token));
+                    }
+                });
+            }
+        }
+    }
+}

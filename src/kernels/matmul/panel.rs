@@ -1,0 +1,262 @@
+//! Quantized weights times many tokens.
+//!
+//! ```text
+//! for each chunk of 512 columns:
+//!     take the panel's 32 rows apart: codes to tile[column / 4][row][column % 4], scales to tile[sub-block][row]
+//!     for each group of 6 tokens:
+//!         for each sub-block of 32 (16) columns:
+//!             integers = −zero · Σx                              per token and row
+//!             integers += tile codes · x                         4 columns at a time, 16 rows per instruction
+//!             sums += (row scale · token scale) · integers       (+ row offset · token scale · Σx)
+//! ```
+//! 6 tokens × 32 rows are 12 integer and 12 float accumulators, which with two weight vectors and the scales fit the 32
+//! registers of AVX-512 (3 tokens × 16 rows do for AVX2). A tile is 16 KiB plus scales: it stays in the first-level
+//! cache while the tokens' codes stream past. A block of weights is taken apart once per call, however many the tokens.
+
+use super::Target;
+use super::lanes::{Lanes, on_isa};
+use super::prepare::Quantized;
+use crate::kernels::Isa;
+use crate::quant::{BlockFormat, Codes};
+use crate::with_format;
+
+/// Rows of a panel.
+pub(super) const ROWS: usize = 32;
+/// Columns of a tile; a multiple of every block length.
+const CHUNK: usize = 512;
+/// Scales per row: sub-blocks have 16 columns at least.
+const SUBS: usize = CHUNK / 16;
+
+/// A part of a panel, taken apart, and the panel's results so far.
+pub(super) struct Tile {
+    /// Codes as they come, `[row][column]`.
+    staging: Box<[u8]>,
+    /// Codes as the kernel reads them, `[column / 4][row][4]`.
+    q: Box<[u8]>,
+    /// `[sub-block][row]`
+    scale: Box<[f32]>,
+    /// `[sub-block][row]`
+    min: Box<[f32]>,
+    /// `[token][row]`
+    sums: Vec<f32>,
+}
+
+impl Default for Tile {
+    fn default() -> Self {
+        Tile {
+            staging: vec![0; ROWS * CHUNK].into(),
+            q: vec![0; ROWS * CHUNK].into(),
+            scale: vec![0.0; ROWS * SUBS].into(),
+            min: vec![0.0; ROWS * SUBS].into(),
+            sums: Vec::new(),
+        }
+    }
+}
+
+/// Computes the target's rows for all tokens.
+pub(super) fn run(isa: Isa, x: &Quantized<'_>, tokens: usize, target: &Target<'_, '_>, tile: &mut Tile) {
+    with_format!(target.job.weight.ty(), F => run_format::<F>(isa, x, tokens, target, tile), _ => unreachable!());
+}
+
+fn run_format<F: BlockFormat>(isa: Isa, x: &Quantized<'_>, tokens: usize, target: &Target<'_, '_>, tile: &mut Tile) {
+    let cols = target.job.weight.cols();
+    // What the kernel's pointers rely on.
+    assert!(x.stride >= cols && x.stride.is_multiple_of(32) && x.q.len() >= tokens * x.stride);
+    assert!(x.d.len() >= tokens * x.stride / 32 && x.sums.len() >= tokens * x.stride / 16);
+    if tile.sums.len() < tokens * ROWS {
+        tile.sums.resize(tokens * ROWS, 0.0);
+    }
+    tile.sums[..tokens * ROWS].fill(0.0);
+    for start in (0..cols).step_by(CHUNK) {
+        let n = CHUNK.min(cols - start);
+        unpack::<F>(isa, tile, target, start, n);
+        let chunk = &Chunk { x, tokens, start, n };
+        on_isa!(isa, [F: BlockFormat] multiply<F>(tile: &mut Tile, chunk: &Chunk<'_>));
+    }
+    for (token, sums) in tile.sums.chunks_exact(ROWS).take(tokens).enumerate() {
+        target.write(token, sums);
+    }
+}
+
+/// The columns `start..start + n` of the input.
+struct Chunk<'a> {
+    x: &'a Quantized<'a>,
+    tokens: usize,
+    start: usize,
+    n: usize,
+}
+
+/// Takes columns `start..start + n` of the target's rows apart; rows that the panel lacks become zeros.
+fn unpack<F: BlockFormat>(isa: Isa, tile: &mut Tile, target: &Target<'_, '_>, start: usize, n: usize) {
+    let (bytes, row_bytes) = (target.bytes(), target.row_bytes());
+    let first = start / F::BLOCK_LEN * F::BLOCK_BYTES;
+    let len = n / F::BLOCK_LEN * F::BLOCK_BYTES;
+    for row in 0..ROWS {
+        let staging = &mut tile.staging[row * CHUNK..][..n];
+        if row < target.rows {
+            let blocks = &bytes[row * row_bytes + first..][..len];
+            let (scale, min) = (&mut tile.scale[..], &mut tile.min[..]);
+            unpack_row_on::<F>(isa, blocks, staging, scale, min, row);
+        } else {
+            staging.fill(0);
+            for sub in 0..n / F::SUB_LEN {
+                (tile.scale[sub * ROWS + row], tile.min[sub * ROWS + row]) = (0.0, 0.0);
+            }
+        }
+    }
+    transpose(&tile.staging, &mut tile.q, n);
+}
+
+#[inline(always)]
+fn unpack_row<F: BlockFormat>(blocks: &[u8], q: &mut [u8], scale: &mut [f32], min: &mut [f32], row: usize) {
+    let mut codes = Codes::default();
+    let subs = F::BLOCK_LEN / F::SUB_LEN;
+    let pairs = blocks.chunks_exact(F::BLOCK_BYTES).zip(q.chunks_exact_mut(F::BLOCK_LEN));
+    for (i, (block, q)) in pairs.enumerate() {
+        F::unpack(block, &mut codes);
+        q.copy_from_slice(&codes.q[..F::BLOCK_LEN]);
+        for sub in 0..subs {
+            scale[(i * subs + sub) * ROWS + row] = codes.scale[sub];
+            if F::HAS_MIN {
+                min[(i * subs + sub) * ROWS + row] = codes.min[sub];
+            }
+        }
+    }
+}
+
+/// [`unpack_row`], compiled for the instruction set.
+fn unpack_row_on<F: BlockFormat>(
+    isa: Isa,
+    blocks: &[u8],
+    q: &mut [u8],
+    scale: &mut [f32],
+    min: &mut [f32],
+    row: usize,
+) {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2")]
+    fn avx2<F: BlockFormat>(blocks: &[u8], q: &mut [u8], scale: &mut [f32], min: &mut [f32], row: usize) {
+        unpack_row::<F>(blocks, q, scale, min, row);
+    }
+    match isa {
+        // SAFETY: a `Cpu` holds these values only after `Isa::is_available` said that the processor has AVX2.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 | Isa::Avx512 => unsafe { avx2::<F>(blocks, q, scale, min, row) },
+        _ => unpack_row::<F>(blocks, q, scale, min, row),
+    }
+}
+
+/// `[row][column]` to `[column / 4][row][4]`, for the first `n` columns (a multiple of 16).
+fn transpose(from: &[u8], to: &mut [u8], n: usize) {
+    let quads = |row: usize, column: usize| -> [[u8; 4]; 4] {
+        std::array::from_fn(|i| {
+            let at = row * CHUNK + column + 4 * i;
+            [from[at], from[at + 1], from[at + 2], from[at + 3]]
+        })
+    };
+    // Four rows by sixteen columns at a time: the compiler makes shuffles of 16-byte vectors of it.
+    for row in (0..ROWS).step_by(4) {
+        for column in (0..n).step_by(16) {
+            let rows: [[[u8; 4]; 4]; 4] = std::array::from_fn(|r| quads(row + r, column));
+            for quad in 0..4 {
+                let to = &mut to[((column / 4 + quad) * ROWS + row) * 4..][..16];
+                for r in 0..4 {
+                    to[4 * r..4 * r + 4].copy_from_slice(&rows[r][quad]);
+                }
+            }
+        }
+    }
+}
+
+/// Adds one tile times its chunk of all tokens to the sums.
+///
+/// # Safety
+/// The instruction set of `L` is enabled in the caller.
+#[inline(always)]
+unsafe fn multiply<F: BlockFormat, L: Lanes>(tile: &mut Tile, chunk: &Chunk<'_>) {
+    let group = L::TOKENS;
+    let mut token = 0;
+    while token < chunk.tokens {
+        let left = (chunk.tokens - token).min(group);
+        for row in (0..ROWS).step_by(2 * L::WIDTH) {
+            // SAFETY: as for this function; `left` tokens from `token` on exist.
+            unsafe {
+                match left {
+                    1 => micro::<F, L, 1>(tile, chunk, token, row),
+                    2 => micro::<F, L, 2>(tile, chunk, token, row),
+                    3 => micro::<F, L, 3>(tile, chunk, token, row),
+                    4 => micro::<F, L, 4>(tile, chunk, token, row),
+                    5 => micro::<F, L, 5>(tile, chunk, token, row),
+                    _ => micro::<F, L, 6>(tile, chunk, token, row),
+                }
+            }
+        }
+        token += left;
+    }
+}
+
+/// The micro-kernel: `M` tokens by two vectors of rows, over the tile's columns.
+///
+/// # Safety
+/// The instruction set of `L` is enabled in the caller; tokens `token..token + M` and rows `row..row + 2 · WIDTH` exist.
+#[inline(always)]
+unsafe fn micro<F: BlockFormat, L: Lanes, const M: usize>(
+    tile: &mut Tile,
+    chunk: &Chunk<'_>,
+    token: usize,
+    row: usize,
+) {
+    let x = chunk.x;
+    debug_assert!(token + M <= chunk.tokens && row + 2 * L::WIDTH <= ROWS && chunk.start + chunk.n <= x.stride);
+    // SAFETY: offsets below stay within `[tokens, stride]` codes, `/ 32` scales and `/ 16` sums (asserted by
+    // `run_format`), within the tile's `CHUNK` columns and `SUBS` sub-blocks of `ROWS` rows, and within the sums of
+    // `tokens` rows, which `run_format` made.
+    unsafe {
+        let codes: [*const i8; M] = std::array::from_fn(|m| x.q.as_ptr().add((token + m) * x.stride + chunk.start));
+        let scales: [*const f32; M] =
+            std::array::from_fn(|m| x.d.as_ptr().add(((token + m) * x.stride + chunk.start) / 32));
+        let code_sums: [*const i32; M] =
+            std::array::from_fn(|m| x.sums.as_ptr().add(((token + m) * x.stride + chunk.start) / 16));
+        let out: [*mut f32; M] = std::array::from_fn(|m| tile.sums.as_mut_ptr().add((token + m) * ROWS + row));
+        let mut sums: [[L::F; 2]; M] = std::array::from_fn(|m| [L::load(out[m]), L::load(out[m].add(L::WIDTH))]);
+        for sub in 0..chunk.n / F::SUB_LEN {
+            let column = sub * F::SUB_LEN;
+            let code_sum: [i32; M] = std::array::from_fn(|m| {
+                let at = code_sums[m].add(column / 16);
+                if F::SUB_LEN == 16 { *at } else { *at + *at.add(1) }
+            });
+            let zero = if F::ZERO == 128 && L::SIGNED_DOT8 { 0 } else { F::ZERO };
+            let mut acc: [[L::I; 2]; M] = std::array::from_fn(|m| [L::splat_i(-zero * code_sum[m]); 2]);
+            for quad in 0..F::SUB_LEN / 4 {
+                let at = tile.q.as_ptr().add(((column / 4 + quad) * ROWS + row) * 4);
+                let w = [L::load_codes(at), L::load_codes(at.add(4 * L::WIDTH))];
+                for m in 0..M {
+                    let four = codes[m].add(column + 4 * quad).cast::<i32>().read_unaligned();
+                    for v in 0..2 {
+                        acc[m][v] =
+                            if F::ZERO == 128 { L::dot8(acc[m][v], w[v], four) } else { L::dot(acc[m][v], w[v], four) };
+                    }
+                }
+            }
+            let at = sub * ROWS + row;
+            for v in 0..2 {
+                let scale = L::load(tile.scale.as_ptr().add(at + v * L::WIDTH));
+                for m in 0..M {
+                    let both = L::mul(scale, L::splat(*scales[m].add(column / 32)));
+                    sums[m][v] = L::fma(both, L::to_f(acc[m][v]), sums[m][v]);
+                }
+                if F::HAS_MIN {
+                    let min = L::load(tile.min.as_ptr().add(at + v * L::WIDTH));
+                    for m in 0..M {
+                        let shift = *scales[m].add(column / 32) * code_sum[m] as f32;
+                        sums[m][v] = L::fma(min, L::splat(shift), sums[m][v]);
+                    }
+                }
+            }
+        }
+        for m in 0..M {
+            L::store(out[m], sums[m][0]);
+            L::store(out[m].add(L::WIDTH), sums[m][1]);
+        }
+    }
+}

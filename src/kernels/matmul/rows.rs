@@ -1,0 +1,269 @@
+//! Quantized weights times few tokens: each row's blocks are read once, in order.
+//!
+//! Blocks are taken apart 256 columns at a time into codes with a scale (and offset) per sub-block, whose dot products
+//! with the activations' codes (15 bits in two bytes, for reading the weights takes longer anyway) are exact integers:
+//!
+//! ```text
+//! row · x = Σ scale · d · (codes · x)  +  Σ (offset − zero · scale) · d · Σx      over sub-blocks
+//! ```
+
+use super::lanes::on_isa;
+use super::prepare::Quantized;
+use super::{FEW_TOKENS, TASK_ROWS, Target};
+use crate::kernels::Isa;
+use crate::quant::{BlockFormat, Codes};
+use crate::with_format;
+
+/// Columns taken apart at a time.
+const SPAN: usize = 256;
+
+/// Computes the target's rows for all tokens.
+pub(super) fn run(isa: Isa, x: &Quantized<'_>, tokens: usize, target: &Target<'_, '_>) {
+    with_format!(target.job.weight.ty(), F => run_format::<F>(isa, x, tokens, target), _ => unreachable!());
+}
+
+fn run_format<F: BlockFormat>(isa: Isa, x: &Quantized<'_>, tokens: usize, target: &Target<'_, '_>) {
+    let cols = target.job.weight.cols();
+    assert!(
+        x.stride >= cols.next_multiple_of(SPAN) && x.q.len() >= tokens * x.stride && x.low.len() >= tokens * x.stride
+    );
+    assert!(tokens <= FEW_TOKENS && x.d.len() >= tokens * x.stride / 32 && x.sums.len() >= tokens * x.stride / 16);
+    let mut out = [[0.0; TASK_ROWS]; FEW_TOKENS];
+    for (row, bytes) in target.bytes().chunks_exact(target.row_bytes()).enumerate() {
+        let mut sums = [0.0; FEW_TOKENS];
+        {
+            let sums = &mut sums;
+            on_isa!(isa, [F: BlockFormat] row_dot<F>(bytes: &[u8], x: &Quantized<'_>, tokens: usize, sums: &mut [f32; FEW_TOKENS]));
+        }
+        for (out, sum) in out.iter_mut().zip(sums) {
+            out[row] = sum;
+        }
+    }
+    for (token, values) in out.iter().enumerate().take(tokens) {
+        target.write(token, values);
+    }
+}
+
+/// One row times all tokens.
+///
+/// # Safety
+/// The instruction set of `L` is enabled in the caller.
+#[inline(always)]
+unsafe fn row_dot<F: BlockFormat, L: Spans>(
+    bytes: &[u8],
+    x: &Quantized<'_>,
+    tokens: usize,
+    sums: &mut [f32; FEW_TOKENS],
+) {
+    let mut codes = Codes::default();
+    let blocks_per_span = SPAN / F::BLOCK_LEN;
+    // SAFETY: as for this function.
+    let mut acc = unsafe { [L::zero(); FEW_TOKENS] };
+    for (span, blocks) in bytes.chunks(blocks_per_span * F::BLOCK_BYTES).enumerate() {
+        let n = blocks.len() / F::BLOCK_BYTES * F::BLOCK_LEN;
+        if n < SPAN {
+            codes = Codes::default();
+        }
+        unpack_span::<F>(blocks, &mut codes);
+        for (token, acc) in acc.iter_mut().enumerate().take(tokens) {
+            let at = token * x.stride + span * SPAN;
+            let part = SpanInput {
+                high: x.q[at..at + SPAN].try_into().expect("a span of codes"),
+                low: x.low[at..at + SPAN].try_into().expect("a span of codes"),
+                d: x.d[at / 32..][..SPAN / 32].try_into().expect("a span of scales"),
+                sums: x.sums[at / 16..][..SPAN / 16].try_into().expect("a span of sums"),
+            };
+            // SAFETY: as for this function.
+            unsafe { L::dot::<F>(acc, &codes, &part) };
+        }
+    }
+    for (sum, acc) in sums.iter_mut().zip(acc) {
+        // SAFETY: as for this function.
+        *sum = unsafe { L::total(acc) };
+    }
+}
+
+/// Takes up to 256 columns apart.
+#[inline(always)]
+fn unpack_span<F: BlockFormat>(blocks: &[u8], codes: &mut Codes) {
+    if F::BLOCK_LEN == SPAN {
+        F::unpack(blocks, codes);
+        return;
+    }
+    let mut one = Codes::default();
+    for (i, block) in blocks.chunks_exact(F::BLOCK_BYTES).enumerate() {
+        F::unpack(block, &mut one);
+        codes.q[i * F::BLOCK_LEN..][..F::BLOCK_LEN].copy_from_slice(&one.q[..F::BLOCK_LEN]);
+        codes.scale[i] = one.scale[0];
+        codes.min[i] = one.min[0];
+    }
+}
+
+/// The activations of one span.
+pub(super) struct SpanInput<'a> {
+    high: &'a [i8; SPAN],
+    low: &'a [i8; SPAN],
+    d: &'a [f32; SPAN / 32],
+    sums: &'a [i32; SPAN / 16],
+}
+
+/// The span's dot product on an instruction set.
+pub(super) trait Spans {
+    /// Partial sums.
+    type Acc: Copy;
+    /// No sums yet.
+    ///
+    /// # Safety
+    /// For all functions here: the processor has the instruction set.
+    unsafe fn zero() -> Self::Acc;
+    /// Adds a span.
+    unsafe fn dot<F: BlockFormat>(acc: &mut Self::Acc, codes: &Codes, x: &SpanInput<'_>);
+    /// The sum of the partial sums.
+    unsafe fn total(acc: Self::Acc) -> f32;
+}
+
+/// Scales of sub-blocks, with the activations' scale in them, and the sub-blocks' sums of activation codes.
+#[inline(always)]
+fn scaled<F: BlockFormat>(codes: &Codes, x: &SpanInput<'_>) -> ([f32; 16], [f32; 16]) {
+    let subs = SPAN / F::SUB_LEN;
+    let (mut scale, mut shift) = ([0.0; 16], [0.0; 16]);
+    for sub in 0..subs {
+        let (d, sum) = if F::SUB_LEN == 16 {
+            (x.d[sub / 2], x.sums[sub])
+        } else {
+            (x.d[sub], x.sums[2 * sub] + x.sums[2 * sub + 1])
+        };
+        scale[sub] = codes.scale[sub] * d;
+        let offset = if F::HAS_MIN { codes.min[sub] * d } else { -(F::ZERO as f32) * scale[sub] };
+        shift[sub] = offset * sum as f32;
+    }
+    (scale, shift)
+}
+
+impl Spans for super::lanes::Plain {
+    type Acc = f32;
+    #[inline(always)]
+    unsafe fn zero() -> f32 {
+        0.0
+    }
+    #[inline(always)]
+    unsafe fn dot<F: BlockFormat>(acc: &mut f32, codes: &Codes, x: &SpanInput<'_>) {
+        let (scale, shift) = scaled::<F>(codes, x);
+        let inputs = x.high.chunks_exact(F::SUB_LEN).zip(x.low.chunks_exact(F::SUB_LEN));
+        for (sub, (q, (high, low))) in codes.q.chunks_exact(F::SUB_LEN).zip(inputs).enumerate() {
+            let x = high.iter().zip(low).map(|(&h, &l)| 128 * i32::from(h) + i32::from(l));
+            let sum: i32 = q.iter().zip(x).map(|(&q, x)| i32::from(q) * x).sum();
+            *acc += scale[sub] * sum as f32 + shift[sub];
+        }
+    }
+    #[inline(always)]
+    unsafe fn total(acc: f32) -> f32 {
+        acc
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::super::lanes::{Ymm, Zmm};
+    use super::{SPAN, SpanInput, Spans, scaled};
+    use crate::quant::{BlockFormat, Codes};
+    use std::arch::x86_64::*;
+
+    // SAFETY (all bodies): the contract of `Spans` gives the instruction set; loads stay within arrays of known length.
+    impl Spans for Zmm {
+        type Acc = __m512;
+        #[inline(always)]
+        unsafe fn zero() -> __m512 {
+            // SAFETY: see above.
+            unsafe { _mm512_setzero_ps() }
+        }
+        #[inline(always)]
+        unsafe fn dot<F: BlockFormat>(acc: &mut __m512, codes: &Codes, x: &SpanInput<'_>) {
+            let (scale, shift) = scaled::<F>(codes, x);
+            // SAFETY: see above.
+            unsafe {
+                let scale = _mm512_loadu_ps(scale.as_ptr());
+                *acc = _mm512_add_ps(*acc, _mm512_loadu_ps(shift.as_ptr()));
+                // Lane i of a step holds the columns 4i..4i+4, so it belongs to sub-block i / 8 or i / 4 of the step.
+                let per_step = 64 / F::SUB_LEN as i32;
+                let lanes = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+                let fours = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+                let lanes = if F::SUB_LEN == 16 { fours } else { lanes };
+                for step in 0..SPAN / 64 {
+                    let q = _mm512_loadu_si512(codes.q.as_ptr().add(64 * step).cast());
+                    let high = _mm512_loadu_si512(x.high.as_ptr().add(64 * step).cast());
+                    let low = _mm512_loadu_si512(x.low.as_ptr().add(64 * step).cast());
+                    let sum = _mm512_slli_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), q, high), 7);
+                    let sum = _mm512_cvtepi32_ps(_mm512_dpbusd_epi32(sum, q, low));
+                    let index = _mm512_add_epi32(lanes, _mm512_set1_epi32(step as i32 * per_step));
+                    *acc = _mm512_fmadd_ps(sum, _mm512_permutexvar_ps(index, scale), *acc);
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn total(acc: __m512) -> f32 {
+            // SAFETY: see above.
+            unsafe { _mm512_reduce_add_ps(acc) }
+        }
+    }
+
+    /// Dot products of four codes each.
+    ///
+    /// # Safety
+    /// The processor has AVX2.
+    #[inline(always)]
+    unsafe fn dot<F: BlockFormat>(q: __m256i, x: __m256i) -> __m256i {
+        // SAFETY: by the contract above.
+        unsafe {
+            if F::ZERO != 128 {
+                return _mm256_madd_epi16(_mm256_maddubs_epi16(q, x), _mm256_set1_epi16(1));
+            }
+            // 8-bit codes would saturate the sums of pairs: their top bit is multiplied on its own.
+            let low = _mm256_maddubs_epi16(_mm256_and_si256(q, _mm256_set1_epi8(0x7f)), x);
+            let top = _mm256_and_si256(_mm256_srli_epi16(q, 7), _mm256_set1_epi8(1));
+            let top = _mm256_madd_epi16(_mm256_maddubs_epi16(top, x), _mm256_set1_epi16(128));
+            _mm256_add_epi32(_mm256_madd_epi16(low, _mm256_set1_epi16(1)), top)
+        }
+    }
+
+    // SAFETY (all bodies): as above.
+    impl Spans for Ymm {
+        type Acc = __m256;
+        #[inline(always)]
+        unsafe fn zero() -> __m256 {
+            // SAFETY: see above.
+            unsafe { _mm256_setzero_ps() }
+        }
+        #[inline(always)]
+        unsafe fn dot<F: BlockFormat>(acc: &mut __m256, codes: &Codes, x: &SpanInput<'_>) {
+            let (scale, shift) = scaled::<F>(codes, x);
+            // SAFETY: see above.
+            unsafe {
+                let shift = _mm256_add_ps(_mm256_loadu_ps(shift.as_ptr()), _mm256_loadu_ps(shift.as_ptr().add(8)));
+                *acc = _mm256_add_ps(*acc, shift);
+                for step in 0..SPAN / 32 {
+                    let q = _mm256_loadu_si256(codes.q.as_ptr().add(32 * step).cast());
+                    let high = _mm256_loadu_si256(x.high.as_ptr().add(32 * step).cast());
+                    let low = _mm256_loadu_si256(x.low.as_ptr().add(32 * step).cast());
+                    let high = _mm256_slli_epi32(dot::<F>(q, high), 7);
+                    let pairs = _mm256_add_epi32(high, dot::<F>(q, low));
+                    let scale = if F::SUB_LEN == 16 {
+                        _mm256_set_m128(_mm_set1_ps(scale[2 * step + 1]), _mm_set1_ps(scale[2 * step]))
+                    } else {
+                        _mm256_set1_ps(scale[step])
+                    };
+                    *acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(pairs), scale, *acc);
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn total(acc: __m256) -> f32 {
+            // SAFETY: see above.
+            unsafe {
+                let four = _mm_add_ps(_mm256_castps256_ps128(acc), _mm256_extractf128_ps(acc, 1));
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)))
+            }
+        }
+    }
+}
