@@ -1,1 +1,21 @@
-//! What a conversation holds, and how an answer is made.
+//! What a conversation holds, and how an answer is made: loaded models, the KV cache with its reuse, encoded media,
+//! sampling, cancellation.
+#![forbid(unsafe_code)]
+
+mod conversation;
+mod engine;
+mod error;
+mod generate;
+mod media_cache;
+mod medium;
+mod pair;
+mod prompt;
+mod sampler;
+
+pub use conversation::{Answer, Event, GenerateOptions, Session, StopReason, Timings, TraceOutput};
+pub use engine::{Engine, EngineOptions};
+pub use error::{LoadError, SessionError};
+pub use medium::{MediaKind, MediaOptions, MediaReport, Medium};
+pub use pair::find_mmproj;
+pub use prompt::{Turn, TurnPart};
+pub use sampler::{Sampler, Sampling};

@@ -1,0 +1,277 @@
+//! The language model: Qwen2.5 blocks with grouped-query attention, M-RoPE and SwiGLU.
+
+use super::compute::{CacheShape, Compute, HeadDims, Input, Job, Place, View};
+use super::positions::Position;
+use super::rope::{inverse_frequencies, mrope_tables};
+use super::weights::{Linear, Loader};
+use super::{ModelError, TextConfig};
+use crate::gguf::Gguf;
+use crate::kernels::KvType;
+
+/// Weights of one transformer block.
+struct Block<C: Compute> {
+    attn_norm: C::Buf,
+    q: Linear<C>,
+    k: Linear<C>,
+    v: Linear<C>,
+    attn_out: Linear<C>,
+    ffn_norm: C::Buf,
+    gate: Linear<C>,
+    up: Linear<C>,
+    down: Linear<C>,
+}
+
+/// The language model's weights on one backend.
+pub struct LanguageModel<C: Compute> {
+    config: TextConfig,
+    vocab_size: usize,
+    embed: C::Matrix,
+    blocks: Vec<Block<C>>,
+    output_norm: C::Buf,
+    /// The output matrix, or `None` where it is the embedding table (tied).
+    output: Option<C::Matrix>,
+    inv_freq: Vec<f32>,
+}
+
+/// What goes into one forward pass, in order.
+#[derive(Clone, Copy, Debug)]
+pub enum ChunkInput<'a> {
+    /// Token ids, each below the vocabulary's size.
+    Tokens(&'a [u32]),
+    /// Encoded media `[tokens, H]`.
+    Embeddings(&'a [f32]),
+}
+
+/// KV cache and activations of one conversation. No memory is asked for after the first passes.
+pub struct LanguageState<C: Compute> {
+    cache: C::Cache,
+    /// Tokens that the cache holds.
+    len: usize,
+    capacity: usize,
+    max_chunk: usize,
+    act: Activations<C>,
+}
+
+/// Buffers for the activations of one chunk, `[max_chunk, …]`.
+struct Activations<C: Compute> {
+    x: C::Buf,
+    q: C::Buf,
+    k: C::Buf,
+    v: C::Buf,
+    attn: C::Buf,
+    gate: C::Buf,
+    up: C::Buf,
+    cos: C::Buf,
+    sin: C::Buf,
+    logits: C::Buf,
+}
+
+impl<C: Compute> LanguageModel<C> {
+    /// Takes the language model's tensors from `gguf`.
+    ///
+    /// # Errors
+    /// A tensor is missing, has another shape, or a type without a kernel.
+    pub fn load(gguf: &Gguf, compute: &mut C) -> Result<Self, ModelError> {
+        let config = TextConfig::from_gguf(gguf)?;
+        let mut load = Loader { gguf, compute };
+        let hidden = config.hidden_size;
+        let vocab_size = match gguf.tensor("token_embd.weight").map(|t| t.dims()) {
+            Some(&[_, n]) if n > 0 && u32::try_from(n).is_ok() => n,
+            _ => load.tensor("token_embd.weight", &[hidden, 1]).map(|_| 1)?,
+        };
+        let embed = load.matrix("token_embd.weight", vocab_size, hidden)?;
+        let output = match gguf.tensor("output.weight") {
+            Some(_) => Some(load.matrix("output.weight", vocab_size, hidden)?),
+            None => None,
+        };
+        let blocks = (0..config.n_layers).map(|i| Block::load(&mut load, &config, i)).collect::<Result<_, _>>()?;
+        let output_norm = load.vector("output_norm.weight", hidden)?;
+        let inv_freq = inverse_frequencies(config.rope_theta, config.head_dim);
+        Ok(LanguageModel { config, vocab_size, embed, blocks, output_norm, output, inv_freq })
+    }
+
+    /// The hyperparameters.
+    pub fn config(&self) -> &TextConfig {
+        &self.config
+    }
+
+    /// Rows of the embedding table.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// An empty conversation with room for `capacity` tokens, read at most `max_chunk` at a time.
+    ///
+    /// # Errors
+    /// The cache's size overflows or its memory can't be had.
+    pub fn new_state(
+        &self,
+        compute: &mut C,
+        ty: KvType,
+        capacity: usize,
+        max_chunk: usize,
+    ) -> Result<LanguageState<C>, ModelError> {
+        let c = &self.config;
+        let shape = CacheShape { ty, n_layers: c.n_layers, n_kv_heads: c.n_kv_heads, head_dim: c.head_dim, capacity };
+        let cache = compute.cache(shape)?;
+        let mut buf = |width: usize| compute.buf(max_chunk * width);
+        let act = Activations {
+            x: buf(c.hidden_size)?,
+            q: buf(c.n_heads * c.head_dim)?,
+            k: buf(c.n_kv_heads * c.head_dim)?,
+            v: buf(c.n_kv_heads * c.head_dim)?,
+            attn: buf(c.n_heads * c.head_dim)?,
+            gate: buf(c.ffn_size)?,
+            up: buf(c.ffn_size)?,
+            cos: buf(c.head_dim / 2)?,
+            sin: buf(c.head_dim / 2)?,
+            logits: compute.buf(self.vocab_size)?,
+        };
+        Ok(LanguageState { cache, len: 0, capacity, max_chunk, act })
+    }
+
+    /// Reads `chunk` at `positions` after what `state` holds. `keep_going` is asked before each block.
+    ///
+    /// # Errors
+    /// [`ModelError::Interrupted`]; `state` then still holds what it held before.
+    ///
+    /// # Panics
+    /// The chunk is empty, longer than the state's chunks or its free room, or its parts don't add up to `positions`.
+    pub fn forward(
+        &self,
+        compute: &mut C,
+        state: &mut LanguageState<C>,
+        chunk: &[ChunkInput<'_>],
+        positions: &[Position],
+        keep_going: &dyn Fn() -> bool,
+    ) -> Result<(), ModelError> {
+        let tokens = positions.len();
+        assert!((1..=state.max_chunk).contains(&tokens), "a chunk of {tokens} tokens");
+        assert!(state.len + tokens <= state.capacity, "the cache is full");
+        self.embed_chunk(compute, state, chunk, tokens);
+        let (cos, sin) = mrope_tables(positions, &self.inv_freq, self.config.mrope_sections);
+        compute.write(&mut state.act.cos, 0, &cos);
+        compute.write(&mut state.act.sin, 0, &sin);
+        for layer in 0..self.blocks.len() {
+            if !keep_going() {
+                return Err(ModelError::Interrupted);
+            }
+            self.block(compute, state, layer, tokens);
+        }
+        state.len += tokens;
+        Ok(())
+    }
+
+    fn embed_chunk(&self, compute: &mut C, state: &mut LanguageState<C>, chunk: &[ChunkInput<'_>], tokens: usize) {
+        let hidden = self.config.hidden_size;
+        let mut row = 0;
+        for part in chunk {
+            match part {
+                ChunkInput::Tokens(ids) => {
+                    compute.embed(&self.embed, ids, &mut state.act.x, row);
+                    row += ids.len();
+                }
+                ChunkInput::Embeddings(data) => {
+                    compute.write(&mut state.act.x, row * hidden, data);
+                    row += data.len() / hidden;
+                }
+            }
+        }
+        assert_eq!(row, tokens, "the chunk's parts against its positions");
+    }
+
+    fn block(&self, compute: &mut C, state: &mut LanguageState<C>, layer: usize, tokens: usize) {
+        let (c, b) = (&self.config, &self.blocks[layer]);
+        let place = Place { layer, start: state.len };
+        let Activations { x, q, k, v, attn, gate, up, cos, sin, .. } = &mut state.act;
+        let norm = Input::RmsNorm { x: View::all(x), weight: &b.attn_norm, eps: c.rms_eps };
+        compute.linear(tokens, norm, &mut [b.q.to(q), b.k.to(k), b.v.to(v)]);
+        compute.rope(tokens, q, c.n_heads, (cos, sin), c.head_dim / 2);
+        compute.rope(tokens, k, c.n_kv_heads, (cos, sin), c.head_dim / 2);
+        compute.cache_store(&mut state.cache, place, tokens, k, v);
+        let dims = HeadDims { n_heads: c.n_heads, n_kv_heads: c.n_kv_heads, head_dim: c.head_dim };
+        compute.attend_cached(dims, tokens, q, (&state.cache, place), attn);
+        compute.linear(tokens, Input::Plain(View::all(attn)), &mut [b.attn_out.add_to(x)]);
+        let norm = Input::RmsNorm { x: View::all(x), weight: &b.ffn_norm, eps: c.rms_eps };
+        compute.linear(tokens, norm, &mut [b.gate.to(gate), b.up.to(up)]);
+        let swiglu = Input::SwiGlu { gate: View::all(gate), up: View::all(up) };
+        compute.linear(tokens, swiglu, &mut [b.down.add_to(x)]);
+    }
+
+    /// Logits of token `row` of the chunk that was read last, into `out` `[vocab]`.
+    ///
+    /// # Panics
+    /// `row` is outside the chunks' size, or `out` is not as long as the vocabulary.
+    pub fn logits(&self, compute: &mut C, state: &mut LanguageState<C>, row: usize, out: &mut [f32]) {
+        assert!(row < state.max_chunk && out.len() == self.vocab_size);
+        let act = &mut state.act;
+        let x = View { buf: &act.x, at: row * self.config.hidden_size };
+        let norm = Input::RmsNorm { x, weight: &self.output_norm, eps: self.config.rms_eps };
+        let weight = self.output.as_ref().unwrap_or(&self.embed);
+        let job = Job { weight, bias: None, out: &mut act.logits, at: 0, accumulate: false };
+        compute.linear(1, norm, &mut [job]);
+        compute.read(&act.logits, 0, out);
+    }
+}
+
+impl<C: Compute> Block<C> {
+    fn load(load: &mut Loader<C>, c: &TextConfig, i: usize) -> Result<Self, ModelError> {
+        let name = |part: &str| format!("blk.{i}.{part}");
+        let (hidden, heads, kv) = (c.hidden_size, c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim);
+        Ok(Block {
+            attn_norm: load.vector(&name("attn_norm.weight"), hidden)?,
+            q: load.linear(&name("attn_q"), heads, hidden)?,
+            k: load.linear(&name("attn_k"), kv, hidden)?,
+            v: load.linear(&name("attn_v"), kv, hidden)?,
+            attn_out: load.linear(&name("attn_output"), hidden, heads)?,
+            ffn_norm: load.vector(&name("ffn_norm.weight"), hidden)?,
+            gate: load.linear(&name("ffn_gate"), c.ffn_size, hidden)?,
+            up: load.linear(&name("ffn_up"), c.ffn_size, hidden)?,
+            down: load.linear(&name("ffn_down"), hidden, c.ffn_size)?,
+        })
+    }
+}
+
+impl<C: Compute> LanguageState<C> {
+    /// Tokens held.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing has been read yet.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Tokens that fit.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// The longest chunk that [`LanguageModel::forward`] takes.
+    pub fn max_chunk(&self) -> usize {
+        self.max_chunk
+    }
+
+    /// Forgets all but the first `len` tokens.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// The keys and values.
+    pub fn cache(&self) -> &C::Cache {
+        &self.cache
+    }
+}
+
+impl<C: Compute> Linear<C> {
+    /// The product that replaces `out`.
+    pub fn to<'a>(&'a self, out: &'a mut C::Buf) -> Job<'a, C> {
+        Job { weight: &self.weight, bias: self.bias.as_ref(), out, at: 0, accumulate: false }
+    }
+
+    /// The product that is added to `out`.
+    pub fn add_to<'a>(&'a self, out: &'a mut C::Buf) -> Job<'a, C> {
+        Job { accumulate: true, ..self.to(out) }
+    }
+}

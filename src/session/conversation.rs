@@ -1,0 +1,527 @@
+//! A conversation: what was said, what the KV cache holds of it, and the next answer.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::error::SessionError;
+use super::media_cache::MediaCache;
+use super::medium::{MediaKey, MediaOptions, MediaReport, PreparedMedium};
+use super::prompt::{BuildError, PastMessage, PastPart, Run, Sequence, Turn, TurnPart};
+use super::sampler::{Sampler, Sampling};
+use super::{Engine, generate};
+use crate::model::{ChunkInput, CpuCompute, LanguageState, ModelError, Position, Stage, VisionObserver};
+use crate::text::Role;
+
+/// Tokens read at a time: enough to use each weight often, few enough to stop soon.
+const CHUNK: usize = 512;
+/// Memory for encoded media of earlier turns.
+const MEDIA_CACHE_BYTES: usize = 256 << 20;
+
+/// How an answer is made.
+#[derive(Clone, Debug)]
+pub struct GenerateOptions {
+    /// Tokens after which the answer is cut off.
+    pub max_tokens: usize,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// How media are measured.
+    pub media: MediaOptions,
+}
+
+impl Default for GenerateOptions {
+    fn default() -> Self {
+        GenerateOptions { max_tokens: 1024, sampling: Sampling::default(), media: MediaOptions::default() }
+    }
+}
+
+/// What happens while an answer is made. Returning `Break` stops it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Event<'a> {
+    /// Encoding medium `index` (from 0) of `total` goes on: `done` of `steps` are done.
+    Encoding {
+        /// Which medium.
+        index: usize,
+        /// Of how many.
+        total: usize,
+        /// Steps done.
+        done: usize,
+        /// Steps in all.
+        steps: usize,
+    },
+    /// Reading the prompt: `done` of `total` tokens.
+    Prefill {
+        /// Tokens read.
+        done: usize,
+        /// Tokens to read.
+        total: usize,
+    },
+    /// More of the answer.
+    Text(&'a str),
+    /// Nothing new; asked now and then so that a long step can be stopped.
+    Tick,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// The model said so.
+    End,
+    /// `max_tokens` were reached.
+    MaxTokens,
+    /// The context is full.
+    ContextFull,
+    /// The caller stopped it.
+    Interrupted,
+}
+
+/// Seconds that each phase took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Timings {
+    /// Resizing pictures and cutting them into patches.
+    pub media_s: f64,
+    /// The vision tower.
+    pub vision_s: f64,
+    /// Reading the prompt.
+    pub prefill_s: f64,
+    /// From the question to the first token.
+    pub first_token_s: f64,
+    /// Making the answer, from its first token on.
+    pub decode_s: f64,
+}
+
+/// An answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Answer {
+    /// What the model said.
+    pub text: String,
+    /// Why it ended.
+    pub stop: StopReason,
+    /// Tokens of the question, all earlier turns included.
+    pub prompt_tokens: usize,
+    /// Of those, tokens that the cache held already.
+    pub cached_tokens: usize,
+    /// Tokens of the answer.
+    pub answer_tokens: usize,
+    /// The media of this turn.
+    pub media: Vec<MediaReport>,
+    /// Seconds.
+    pub timings: Timings,
+}
+
+/// Everything that a comparison with the original needs.
+#[derive(Clone, Debug, Default)]
+pub struct TraceOutput {
+    /// `[n]`
+    pub prompt_tokens: Vec<u32>,
+    /// `[n]`, each (t, h, w).
+    pub positions: Vec<Position>,
+    /// The vision tower's output for all media, `[tokens, H]`.
+    pub vision_out: Vec<f32>,
+    /// Width of `vision_out`.
+    pub hidden_size: usize,
+    /// The logits from which each token was chosen, `[steps, vocab]`.
+    pub logits: Vec<f32>,
+    /// The tokens, forced ones where they were forced.
+    pub tokens: Vec<u32>,
+}
+
+/// A conversation with a loaded model.
+pub struct Session<'e> {
+    pub(super) engine: &'e Engine,
+    pub(super) compute: CpuCompute,
+    state: Option<LanguageState<CpuCompute>>,
+    /// What each token in the KV cache came from; as long as the cache.
+    cached: Vec<u64>,
+    messages: Vec<PastMessage>,
+    media_cache: MediaCache,
+}
+
+type OnEvent<'a> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'a;
+
+impl<'e> Session<'e> {
+    pub(super) fn new(engine: &'e Engine) -> Self {
+        Session {
+            engine,
+            compute: CpuCompute::new(engine.cpu.clone()),
+            state: None,
+            cached: Vec::new(),
+            messages: Vec::new(),
+            media_cache: MediaCache::new(MEDIA_CACHE_BYTES),
+        }
+    }
+
+    /// Asks, and keeps question and answer in the conversation. On an error the conversation stays as it was.
+    ///
+    /// # Errors
+    /// [`SessionError`]; among them [`SessionError::Interrupted`] when `on_event` breaks before there is an answer.
+    pub fn ask(
+        &mut self,
+        turn: &Turn,
+        options: &GenerateOptions,
+        on_event: &mut OnEvent<'_>,
+    ) -> Result<Answer, SessionError> {
+        let start = Instant::now();
+        let before = self.messages.len();
+        let result = self.ask_inner(turn, options, on_event, start);
+        if result.is_err() {
+            self.messages.truncate(before);
+        }
+        result
+    }
+
+    /// Forgets the conversation; encoded media stay at hand.
+    pub fn clear(&mut self) {
+        self.messages.clear();
+    }
+
+    fn ask_inner(
+        &mut self,
+        turn: &Turn,
+        options: &GenerateOptions,
+        on_event: &mut OnEvent<'_>,
+        start: Instant,
+    ) -> Result<Answer, SessionError> {
+        let mut timings = Timings::default();
+        let media = self.push_turn(turn, &options.media)?;
+        timings.media_s = start.elapsed().as_secs_f64();
+        let sequence = self.sequence()?;
+        let prompt_tokens = self.check_room(&sequence)?;
+        let read = self.read(&sequence, on_event, &mut timings)?;
+        let mut logits = vec![0.0; self.engine.text.vocab_size()];
+        self.logits(read.last_row, &mut logits);
+        timings.first_token_s = start.elapsed().as_secs_f64();
+        let decode_start = Instant::now();
+        let mut generation = generate::Generation {
+            tokens: sequence.ids(self.engine.pads),
+            next_position: read.next_position,
+            sampler: Sampler::new(&options.sampling),
+            max_tokens: options.max_tokens,
+            logits,
+        };
+        let (text, stop) = generation.run(self, on_event)?;
+        timings.decode_s = decode_start.elapsed().as_secs_f64();
+        self.messages.push(PastMessage { role: Role::Assistant, parts: vec![PastPart::Text(text.clone())] });
+        Ok(Answer {
+            text,
+            stop,
+            prompt_tokens,
+            cached_tokens: read.reused,
+            answer_tokens: generation.tokens.len() - prompt_tokens,
+            media,
+            timings,
+        })
+    }
+
+    /// Adds the turn's messages, its media measured, and reports on them.
+    fn push_turn(&mut self, turn: &Turn, options: &MediaOptions) -> Result<Vec<MediaReport>, SessionError> {
+        let mut parts = Vec::new();
+        let mut reports = Vec::new();
+        for part in &turn.parts {
+            parts.push(match part {
+                TurnPart::Text(t) => PastPart::Text(t.clone()),
+                TurnPart::Medium(m, own) => {
+                    let prepared =
+                        PreparedMedium::new(m, own.as_ref().unwrap_or(options), &self.engine.patch_config()?)?;
+                    reports.push(prepared.report.clone());
+                    PastPart::Medium(Arc::new(prepared))
+                }
+            });
+        }
+        if let (true, Some(system)) = (self.messages.is_empty(), &turn.system) {
+            self.messages.push(PastMessage { role: Role::System, parts: vec![PastPart::Text(system.clone())] });
+        }
+        self.messages.push(PastMessage { role: Role::User, parts });
+        Ok(reports)
+    }
+
+    fn sequence(&self) -> Result<Sequence, SessionError> {
+        let e = self.engine;
+        Sequence::build(&self.messages, &e.template, &e.tokenizer, e.pads).map_err(|err| match err {
+            BuildError::Text(t) => SessionError::Text(t),
+            BuildError::Places => SessionError::MediaTokens {
+                model: e.model_path().display().to_string(),
+                problem: "its chat template or vocabulary leaves no place for pictures; it is a text-only model",
+            },
+        })
+    }
+
+    /// The sequence's length, if it leaves room for an answer.
+    fn check_room(&self, sequence: &Sequence) -> Result<usize, SessionError> {
+        let (text, media) = sequence.counts();
+        let total = text + media;
+        let limit = self.engine.ctx;
+        if total >= limit { Err(SessionError::ContextFull { total, text, media, limit }) } else { Ok(total) }
+    }
+
+    /// Brings the KV cache to hold exactly `sequence`, computing only what it doesn't hold.
+    fn read(
+        &mut self,
+        sequence: &Sequence,
+        on_event: &mut OnEvent<'_>,
+        timings: &mut Timings,
+    ) -> Result<Read, SessionError> {
+        let keys = sequence.keys();
+        let same = self.cached.iter().zip(&keys).take_while(|(a, b)| a == b).count();
+        // The last token is read again even if it is held: its logits are needed.
+        let reused = same.min(keys.len().saturating_sub(1));
+        self.ensure_state()?;
+        self.truncate(reused);
+        let vision_start = Instant::now();
+        let embeddings = self.encode_media(sequence, reused, on_event)?;
+        timings.vision_s = vision_start.elapsed().as_secs_f64();
+        let prefill_start = Instant::now();
+        let tokens_per_second = 2.0;
+        let (positions, next_position) = sequence.positions(tokens_per_second);
+        let mut done = reused;
+        let mut last_row = 0;
+        while done < keys.len() {
+            let n = CHUNK.min(keys.len() - done);
+            let chunk = slice_sequence(sequence, &embeddings, done, n, self.engine.text.config().hidden_size);
+            self.forward(&chunk, &positions[done..done + n], on_event)?;
+            self.cached.extend_from_slice(&keys[done..done + n]);
+            (done, last_row) = (done + n, n - 1);
+            emit(on_event, Event::Prefill { done: done - reused, total: keys.len() - reused })?;
+        }
+        timings.prefill_s = prefill_start.elapsed().as_secs_f64();
+        Ok(Read { reused, last_row, next_position, positions, embeddings })
+    }
+
+    fn ensure_state(&mut self) -> Result<(), SessionError> {
+        if self.state.is_none() {
+            let e = self.engine;
+            self.state = Some(e.text.new_state(&mut self.compute, e.kv_type, e.ctx, CHUNK.min(e.ctx))?);
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.cached.truncate(len);
+        if let Some(state) = &mut self.state {
+            state.truncate(len);
+        }
+    }
+
+    /// The encodings of all media that reach beyond the first `reused` tokens.
+    fn encode_media(
+        &mut self,
+        sequence: &Sequence,
+        reused: usize,
+        on_event: &mut OnEvent<'_>,
+    ) -> Result<HashMap<MediaKey, Arc<Vec<f32>>>, SessionError> {
+        let mut wanted = Vec::new();
+        let mut at = 0;
+        for run in &sequence.runs {
+            match run {
+                Run::Tokens(t) => at += t.len(),
+                Run::Medium(m) => {
+                    at += m.tokens();
+                    if at > reused {
+                        wanted.push(m.clone());
+                    }
+                }
+            }
+        }
+        let total = wanted.len();
+        let mut out = HashMap::new();
+        for (index, medium) in wanted.iter().enumerate() {
+            if !out.contains_key(medium.key()) {
+                let data = self.encode(medium, &mut Progress { index, total, batch: 0, batches: 1, on_event })?;
+                out.insert(medium.key().clone(), data);
+            }
+        }
+        Ok(out)
+    }
+
+    fn encode(
+        &mut self,
+        medium: &PreparedMedium,
+        progress: &mut Progress<'_, '_>,
+    ) -> Result<Arc<Vec<f32>>, SessionError> {
+        if let Some(data) = self.media_cache.get(medium.key()) {
+            return Ok(data);
+        }
+        let vision = self.engine.vision()?;
+        let width = vision.config().projection_dim;
+        let mut data = Vec::with_capacity(medium.tokens() * width);
+        progress.batches = medium.n_batches();
+        medium.for_each_batch(&self.engine.patch_config()?, |pixels, grid| {
+            data.extend(vision.encode(&mut self.compute, pixels, grid, progress)?);
+            progress.batch += 1;
+            Ok(())
+        })?;
+        let data = Arc::new(data);
+        self.media_cache.insert(medium.key().clone(), data.clone());
+        Ok(data)
+    }
+
+    /// Reads one chunk after what the cache holds; the caller keeps `cached` in step.
+    pub(super) fn forward(
+        &mut self,
+        chunk: &[ChunkInput<'_>],
+        positions: &[Position],
+        on_event: &mut OnEvent<'_>,
+    ) -> Result<(), SessionError> {
+        let state = self.state.as_mut().expect("a state is made before anything is read");
+        let on_event = std::cell::RefCell::new(on_event);
+        let keep_going = || on_event.borrow_mut()(Event::Tick).is_continue();
+        Ok(self.engine.text.forward(&mut self.compute, state, chunk, positions, &keep_going)?)
+    }
+
+    /// Reads one token that was generated.
+    pub(super) fn forward_token(
+        &mut self,
+        token: u32,
+        position: i64,
+        on_event: &mut OnEvent<'_>,
+    ) -> Result<(), SessionError> {
+        self.forward(&[ChunkInput::Tokens(&[token])], &[[position; 3]], on_event)?;
+        self.cached.push(u64::from(token));
+        Ok(())
+    }
+
+    /// Logits of row `row` of the last chunk.
+    pub(super) fn logits(&mut self, row: usize, out: &mut [f32]) {
+        let state = self.state.as_mut().expect("a state is made before anything is read");
+        self.engine.text.logits(&mut self.compute, state, row, out);
+    }
+
+    /// Runs `steps` greedy steps after `turn` and keeps all numbers. End tokens don't end it; `forced` tokens are fed
+    /// instead of the chosen ones. The conversation must be empty, and is left in an unspecified state.
+    ///
+    /// # Errors
+    /// As [`Session::ask`].
+    pub fn trace(
+        &mut self,
+        turn: &Turn,
+        media: &MediaOptions,
+        steps: usize,
+        forced: &[u32],
+    ) -> Result<TraceOutput, SessionError> {
+        let on_event: &mut OnEvent<'_> = &mut |_| ControlFlow::Continue(());
+        self.push_turn(turn, media)?;
+        let sequence = self.sequence()?;
+        let (text, media) = sequence.counts();
+        let (total, limit) = (text + media + steps, self.engine.ctx);
+        if total > limit {
+            return Err(SessionError::ContextFull { total, text: text + steps, media, limit });
+        }
+        let read = self.read(&sequence, on_event, &mut Timings::default())?;
+        let mut out = TraceOutput {
+            prompt_tokens: sequence.ids(self.engine.pads),
+            positions: read.positions,
+            hidden_size: self.engine.text.config().hidden_size,
+            ..TraceOutput::default()
+        };
+        for run in &sequence.runs {
+            if let Run::Medium(m) = run {
+                out.vision_out.extend_from_slice(&read.embeddings[m.key()]);
+            }
+        }
+        let mut logits = vec![0.0; self.engine.text.vocab_size()];
+        let mut row = read.last_row;
+        for step in 0..steps {
+            self.logits(row, &mut logits);
+            out.logits.extend_from_slice(&logits);
+            let token = forced.get(step).copied().unwrap_or_else(|| super::sampler::argmax(&logits));
+            out.tokens.push(token);
+            if step + 1 < steps {
+                self.forward_token(token, read.next_position + step as i64, on_event)?;
+                row = 0;
+            }
+        }
+        Ok(out)
+    }
+
+    /// Logits of every token of a text-only prompt, `[n, vocab]`, for comparisons.
+    ///
+    /// # Errors
+    /// As [`Session::ask`].
+    pub fn prompt_logits(&mut self, turn: &Turn) -> Result<Vec<f32>, SessionError> {
+        self.push_turn(turn, &MediaOptions::default())?;
+        let sequence = self.sequence()?;
+        self.ensure_state()?;
+        self.truncate(0);
+        let (positions, _) = sequence.positions(2.0);
+        let ids = sequence.ids(self.engine.pads);
+        let vocab = self.engine.text.vocab_size();
+        let mut out = vec![0.0; ids.len() * vocab];
+        for (ids, (positions, out)) in ids.chunks(CHUNK).zip(positions.chunks(CHUNK).zip(out.chunks_mut(CHUNK * vocab)))
+        {
+            self.forward(&[ChunkInput::Tokens(ids)], positions, &mut |_| ControlFlow::Continue(()))?;
+            self.cached.extend(ids.iter().map(|&id| u64::from(id)));
+            for (row, out) in out.chunks_mut(vocab).enumerate() {
+                self.logits(row, out);
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// What reading a sequence left behind.
+struct Read {
+    /// Tokens that the cache held before.
+    reused: usize,
+    /// Row of the last token in its chunk.
+    last_row: usize,
+    next_position: i64,
+    positions: Vec<Position>,
+    embeddings: HashMap<MediaKey, Arc<Vec<f32>>>,
+}
+
+/// Tells the caller how far a medium's encoding is.
+struct Progress<'a, 'b> {
+    index: usize,
+    total: usize,
+    batch: usize,
+    batches: usize,
+    on_event: &'a mut OnEvent<'b>,
+}
+
+impl VisionObserver for Progress<'_, '_> {
+    fn stage(&mut self, done: Stage, n_blocks: usize) -> bool {
+        let done = match done {
+            Stage::PatchEmbed => 0,
+            Stage::Block(i) => i + 1,
+        };
+        let (done, steps) = (self.batch * n_blocks + done, self.batches * n_blocks);
+        let event = Event::Encoding { index: self.index, total: self.total, done, steps };
+        (self.on_event)(event).is_continue()
+    }
+}
+
+fn emit(on_event: &mut OnEvent<'_>, event: Event<'_>) -> Result<(), SessionError> {
+    if on_event(event).is_break() { Err(ModelError::Interrupted.into()) } else { Ok(()) }
+}
+
+/// Tokens `start..start + n` of the sequence as the model takes them.
+fn slice_sequence<'a>(
+    sequence: &'a Sequence,
+    embeddings: &'a HashMap<MediaKey, Arc<Vec<f32>>>,
+    start: usize,
+    n: usize,
+    hidden: usize,
+) -> Vec<ChunkInput<'a>> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    for run in &sequence.runs {
+        let len = match run {
+            Run::Tokens(t) => t.len(),
+            Run::Medium(m) => m.tokens(),
+        };
+        let from = start.clamp(at, at + len) - at;
+        let to = (start + n).clamp(at, at + len) - at;
+        if from < to {
+            out.push(match run {
+                Run::Tokens(t) => ChunkInput::Tokens(&t[from..to]),
+                Run::Medium(m) => ChunkInput::Embeddings(&embeddings[m.key()][from * hidden..to * hidden]),
+            });
+        }
+        at += len;
+    }
+    out
+}

@@ -1,0 +1,202 @@
+//! Loaded models: text model, tokenizer, template, and the vision tower once it is needed.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use super::Session;
+use super::error::{LoadError, SessionError};
+use super::pair::find_mmproj;
+use super::prompt::PadTokens;
+use crate::gguf::Gguf;
+use crate::kernels::{Cpu, KvType};
+use crate::media::PatchConfig;
+use crate::model::{CpuCompute, LanguageModel, VisionConfig, VisionModel};
+use crate::text::{ChatTemplate, Tokenizer};
+
+/// Which files to load, and how to run them.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// The text model's file, or the first part of a split one.
+    pub model: PathBuf,
+    /// The vision tower's file; `None` looks beside the model.
+    pub mmproj: Option<PathBuf>,
+    /// Threads; `None` for one per physical core.
+    pub threads: Option<usize>,
+    /// Tokens that a conversation may hold; `None` for what the model was trained on.
+    pub ctx: Option<usize>,
+    /// Element type of the KV cache.
+    pub kv_type: KvType,
+}
+
+impl EngineOptions {
+    /// The defaults for a model file.
+    pub fn new(model: impl Into<PathBuf>) -> EngineOptions {
+        EngineOptions { model: model.into(), mmproj: None, threads: None, ctx: None, kv_type: KvType::F16 }
+    }
+}
+
+/// The released models' positions; longer contexts need YaRN, which harms the model elsewhere.
+const DEFAULT_CTX: usize = 32768;
+
+/// A loaded model, shared by its sessions.
+pub struct Engine {
+    pub(super) cpu: Arc<Cpu>,
+    pub(super) text: LanguageModel<CpuCompute>,
+    pub(super) tokenizer: Tokenizer,
+    pub(super) template: ChatTemplate,
+    pub(super) pads: Option<PadTokens>,
+    pub(super) ctx: usize,
+    pub(super) kv_type: KvType,
+    model: PathBuf,
+    mapped_bytes: u64,
+    mmproj: Option<Gguf>,
+    vision: OnceLock<VisionModel<CpuCompute>>,
+}
+
+impl Engine {
+    /// Maps the files and checks all that can be checked without computing.
+    ///
+    /// # Errors
+    /// [`LoadError`] says which file and what is wrong with it.
+    pub fn load(options: &EngineOptions) -> Result<Engine, LoadError> {
+        let gguf = Gguf::open(&options.model)?;
+        let mmproj = options.mmproj.as_deref().map(Gguf::open).transpose()?;
+        Self::from_gguf(gguf, mmproj, options)
+    }
+
+    /// Like [`Engine::load`] with files that are open already; `options` gives the rest.
+    ///
+    /// # Errors
+    /// As [`Engine::load`].
+    pub fn from_gguf(gguf: Gguf, mmproj: Option<Gguf>, options: &EngineOptions) -> Result<Engine, LoadError> {
+        let cpu = Arc::new(Cpu::new(options.threads)?);
+        let text = LanguageModel::load(&gguf, &mut CpuCompute::new(cpu.clone()))?;
+        let named = |source| LoadError::Text { file: gguf.name().to_string(), source };
+        let tokenizer = Tokenizer::from_gguf(gguf.metadata()).map_err(named)?;
+        let template = ChatTemplate::from_gguf(gguf.metadata()).map_err(named)?;
+        if tokenizer.vocab_size() > text.vocab_size() {
+            let file = gguf.name().to_string();
+            return Err(LoadError::Vocabulary { file, tokens: tokenizer.vocab_size(), rows: text.vocab_size() });
+        }
+        let pad = |name| tokenizer.special_id(name);
+        let pads = match (pad("<|image_pad|>"), pad("<|video_pad|>")) {
+            (Some(image), Some(video)) => Some(PadTokens { image, video }),
+            _ => None,
+        };
+        let ctx = options.ctx.unwrap_or(text.config().context_length.min(DEFAULT_CTX)).max(1);
+        let mut engine = Engine {
+            cpu,
+            text,
+            tokenizer,
+            template,
+            pads,
+            ctx,
+            kv_type: options.kv_type,
+            model: options.model.clone(),
+            mapped_bytes: gguf.mapped_bytes(),
+            mmproj: None,
+            vision: OnceLock::new(),
+        };
+        engine.mmproj = match mmproj {
+            Some(m) => Some(engine.check_pair(m)?),
+            None => find_mmproj(&options.model).iter().find_map(|p| engine.try_pair(p)),
+        };
+        Ok(engine)
+    }
+
+    /// A new conversation.
+    pub fn new_session(&self) -> Session<'_> {
+        Session::new(self)
+    }
+
+    /// The text model's file.
+    pub fn model_path(&self) -> &Path {
+        &self.model
+    }
+
+    /// The vision tower's file, where there is one.
+    pub fn mmproj_name(&self) -> Option<&str> {
+        self.mmproj.as_ref().map(Gguf::name)
+    }
+
+    /// Bytes of the files that are mapped.
+    pub fn mapped_bytes(&self) -> u64 {
+        self.mapped_bytes + self.mmproj.as_ref().map_or(0, Gguf::mapped_bytes)
+    }
+
+    /// The kernels and threads in use.
+    pub fn cpu(&self) -> &Cpu {
+        &self.cpu
+    }
+
+    /// The kernels and threads in use, to share with another computation.
+    pub fn cpu_arc(&self) -> Arc<Cpu> {
+        self.cpu.clone()
+    }
+
+    /// Tokens that a conversation may hold.
+    pub fn ctx(&self) -> usize {
+        self.ctx
+    }
+
+    /// The language model's weights.
+    pub fn language(&self) -> &LanguageModel<CpuCompute> {
+        &self.text
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// How pictures are cut into patches for this model.
+    ///
+    /// # Errors
+    /// As [`Engine::vision`].
+    pub fn patch_config(&self) -> Result<PatchConfig, SessionError> {
+        let c = self.vision()?.config();
+        Ok(PatchConfig {
+            patch_size: c.patch_size,
+            temporal_patch_size: c.temporal_patch_size,
+            merge_size: c.merge_size,
+            mean: c.image_mean,
+            std: c.image_std,
+        })
+    }
+
+    /// The vision tower, taken from its file at the first call.
+    ///
+    /// # Errors
+    /// There is no mmproj file, or it is unusable.
+    pub fn vision(&self) -> Result<&VisionModel<CpuCompute>, SessionError> {
+        if let Some(v) = self.vision.get() {
+            return Ok(v);
+        }
+        let Some(gguf) = &self.mmproj else {
+            let others = find_mmproj(&self.model);
+            let hint = match others.first() {
+                None => String::new(),
+                Some(p) => format!(" that fits ({} belongs to another model)", p.display()),
+            };
+            return Err(SessionError::NoMmproj { model: self.model.clone(), hint });
+        };
+        let loaded = VisionModel::load(gguf, &mut CpuCompute::new(self.cpu.clone())).map_err(LoadError::from)?;
+        Ok(self.vision.get_or_init(|| loaded))
+    }
+
+    fn check_pair(&self, mmproj: Gguf) -> Result<Gguf, LoadError> {
+        let vision = VisionConfig::from_gguf(&mmproj)?.projection_dim;
+        let text = self.text.config().hidden_size;
+        if vision != text {
+            let model = self.model.display().to_string();
+            return Err(LoadError::Pair { model, mmproj: mmproj.name().to_string(), text, vision });
+        }
+        Ok(mmproj)
+    }
+
+    /// A file that was only guessed to belong to the model: whatever is wrong with it, it is just not the one.
+    fn try_pair(&self, path: &Path) -> Option<Gguf> {
+        let found = Gguf::open(path).map_err(LoadError::from).and_then(|g| self.check_pair(g));
+        found.inspect_err(|e| tracing::debug!("not using {}: {e}", path.display())).ok()
+    }
+}

@@ -1,0 +1,269 @@
+//! Pictures and clips as a conversation holds them: what they cost, and how they are encoded.
+
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::error::SessionError;
+use crate::media::sampling::SampleOptions;
+use crate::media::{Clip, ClipPlan, MediaError, Part, PatchConfig, Patches, Picture, PixelBudget, picture_patches};
+
+/// Something to look at.
+#[derive(Clone)]
+pub enum Medium {
+    /// A still picture.
+    Picture(Arc<Picture>),
+    /// A clip, or a part of one.
+    Clip(Arc<Clip>, Option<Part>),
+}
+
+impl std::fmt::Debug for Medium {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Medium::Picture(p) => p.info.fmt(f),
+            Medium::Clip(c, part) => write!(f, "{:?} {part:?}", c.info()),
+        }
+    }
+}
+
+/// How media are measured and sampled. What is left open gets the released models' defaults.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MediaOptions {
+    /// Least pixels of a resized picture (4 tokens' worth) or frame (128 tokens' worth).
+    pub min_pixels: Option<usize>,
+    /// Most pixels of a resized picture (1280 tokens' worth) or frame (by the clip's length).
+    pub max_pixels: Option<usize>,
+    /// Frames per second taken from clips (2).
+    pub fps: Option<f64>,
+}
+
+/// The pixels of one token.
+const TOKEN_PIXELS: usize = 28 * 28;
+
+impl MediaOptions {
+    fn picture_budget(&self) -> PixelBudget {
+        PixelBudget {
+            min_pixels: self.min_pixels.unwrap_or(4 * TOKEN_PIXELS),
+            max_pixels: self.max_pixels.unwrap_or(1280 * TOKEN_PIXELS),
+        }
+    }
+
+    fn clip_sampling(&self) -> SampleOptions {
+        let default = SampleOptions::default();
+        SampleOptions {
+            fps: self.fps.unwrap_or(default.fps),
+            min_pixels: self.min_pixels.unwrap_or(default.min_pixels),
+            max_pixels: self.max_pixels,
+            ..default
+        }
+    }
+}
+
+/// The kind of a medium.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MediaKind {
+    /// A still picture.
+    Image,
+    /// A clip.
+    Video,
+}
+
+/// What became of a medium, for people and for `--json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MediaReport {
+    /// File name as given, or `-`.
+    pub name: String,
+    /// Picture or clip.
+    pub kind: MediaKind,
+    /// Width and height in pixels, upright.
+    pub original: [usize; 2],
+    /// Width and height that the model saw.
+    pub resized: [usize; 2],
+    /// Frame groups, patch rows and patch columns.
+    pub grid_thw: [usize; 3],
+    /// Tokens in the prompt.
+    pub tokens: usize,
+    /// Seconds between two frame groups; absent for pictures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds_per_group: Option<f64>,
+}
+
+/// What identifies an encoded medium: its bytes, and how they were measured.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct MediaKey {
+    pub sha256: [u8; 32],
+    pub settings: String,
+}
+
+impl MediaKey {
+    /// A number that stands for this key in a cached sequence.
+    pub fn cache_hash(&self) -> u64 {
+        let mut hasher = std::hash::DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// A medium that has been measured for a model.
+#[derive(Debug)]
+pub(super) struct PreparedMedium {
+    pub report: MediaReport,
+    key: MediaKey,
+    merge_size: usize,
+    source: Prepared,
+}
+
+/// Where the pixels come from.
+enum Prepared {
+    Picture {
+        picture: Arc<Picture>,
+        budget: PixelBudget,
+        /// The pixels, until they are encoded; made again when they are needed after that.
+        patches: Mutex<Option<Patches>>,
+    },
+    Clip {
+        clip: Arc<Clip>,
+        plan: ClipPlan,
+    },
+}
+
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Prepared::Picture { budget, .. } => budget.fmt(f),
+            Prepared::Clip { plan, .. } => plan.fmt(f),
+        }
+    }
+}
+
+impl PreparedMedium {
+    /// Resizes a picture, or plans a clip, for the model.
+    pub fn new(source: &Medium, options: &MediaOptions, config: &PatchConfig) -> Result<PreparedMedium, SessionError> {
+        match source {
+            Medium::Picture(picture) => Self::picture(picture, options.picture_budget(), config),
+            Medium::Clip(clip, part) => {
+                let plan = clip.plan(*part, &options.clip_sampling(), config)?;
+                Self::clip(clip, plan, config)
+            }
+        }
+    }
+
+    fn picture(picture: &Arc<Picture>, budget: PixelBudget, config: &PatchConfig) -> Result<Self, SessionError> {
+        let patches = picture_patches(&picture.image, budget, config)?;
+        let report = MediaReport {
+            name: picture.info.name.clone(),
+            kind: MediaKind::Image,
+            original: [picture.info.width, picture.info.height],
+            resized: [patches.resized.0, patches.resized.1],
+            grid_thw: patches.grid_thw,
+            tokens: patches.grid_thw.iter().product::<usize>() / (config.merge_size * config.merge_size),
+            seconds_per_group: None,
+        };
+        Ok(PreparedMedium {
+            key: MediaKey { sha256: picture.info.sha256, settings: format!("{:?}", report.resized) },
+            report,
+            merge_size: config.merge_size,
+            source: Prepared::Picture { picture: picture.clone(), budget, patches: Mutex::new(Some(patches)) },
+        })
+    }
+
+    fn clip(clip: &Arc<Clip>, plan: ClipPlan, config: &PatchConfig) -> Result<Self, SessionError> {
+        let report = MediaReport {
+            name: clip.info().name.clone(),
+            kind: MediaKind::Video,
+            original: [clip.info().width, clip.info().height],
+            resized: [plan.resized.0, plan.resized.1],
+            grid_thw: plan.grid_thw,
+            tokens: plan.grid_thw.iter().product::<usize>() / (config.merge_size * config.merge_size),
+            seconds_per_group: Some(plan.seconds_per_group),
+        };
+        let settings = format!("{:?} {:?}", report.resized, plan.indices);
+        Ok(PreparedMedium {
+            key: MediaKey { sha256: clip.sha256()?, settings },
+            report,
+            merge_size: config.merge_size,
+            source: Prepared::Clip { clip: clip.clone(), plan },
+        })
+    }
+
+    /// Calls `encode` with the patches of each batch and their grid, in order. A picture is one batch; a clip comes in
+    /// batches of frame groups, which don't attend to each other, so that its memory stays bounded.
+    pub fn for_each_batch(
+        &self,
+        config: &PatchConfig,
+        mut encode: impl FnMut(&[f32], [usize; 3]) -> Result<(), SessionError>,
+    ) -> Result<(), SessionError> {
+        match &self.source {
+            Prepared::Picture { picture, budget, patches } => {
+                let held = patches.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let p = match held {
+                    Some(p) => p,
+                    None => picture_patches(&picture.image, *budget, config)?,
+                };
+                encode(&p.pixel_values, p.grid_thw)
+            }
+            Prepared::Clip { clip, plan } => clip_batches(clip, plan, encode),
+        }
+    }
+
+    /// Batches that [`PreparedMedium::for_each_batch`] makes.
+    pub fn n_batches(&self) -> usize {
+        match &self.source {
+            Prepared::Picture { .. } => 1,
+            Prepared::Clip { plan, .. } => plan.n_groups().div_ceil(groups_per_batch(plan)),
+        }
+    }
+
+    pub fn key(&self) -> &MediaKey {
+        &self.key
+    }
+
+    pub fn tokens(&self) -> usize {
+        self.report.tokens
+    }
+
+    pub fn is_clip(&self) -> bool {
+        self.report.kind == MediaKind::Video
+    }
+
+    /// Frame groups, and rows and columns of tokens.
+    pub fn merged_grid(&self) -> [usize; 3] {
+        let [t, h, w] = self.report.grid_thw;
+        [t, h / self.merge_size, w / self.merge_size]
+    }
+
+    pub fn seconds_per_group(&self) -> f64 {
+        self.report.seconds_per_group.unwrap_or(0.0)
+    }
+}
+
+/// Patches that are encoded together: enough to use each weight often.
+const BATCH_PATCHES: usize = 2048;
+
+fn groups_per_batch(plan: &ClipPlan) -> usize {
+    (BATCH_PATCHES / plan.patches_per_group().max(1)).max(1)
+}
+
+fn clip_batches(
+    clip: &Clip,
+    plan: &ClipPlan,
+    mut encode: impl FnMut(&[f32], [usize; 3]) -> Result<(), SessionError>,
+) -> Result<(), SessionError> {
+    let [_, h, w] = plan.grid_thw;
+    let size = groups_per_batch(plan);
+    let mut pixels = Vec::new();
+    let mut held = 0;
+    for (i, group) in clip.groups(plan)?.enumerate() {
+        let group = group.map_err(|e: MediaError| e)?;
+        pixels.extend_from_slice(&group.pixel_values);
+        held += 1;
+        if held == size || i + 1 == plan.n_groups() {
+            encode(&pixels, [held, h, w])?;
+            pixels.clear();
+            held = 0;
+        }
+    }
+    Ok(())
+}
