@@ -118,7 +118,7 @@ impl Cpu {
         let (layer_start, span) = (cache.head_start(layer, Half::Keys, 0), cache.capacity * dim);
         // Task 2h is head h's keys, 2h + 1 its values.
         let source = |task: usize, token: usize| {
-            let from = if task % 2 == 0 { k } else { v };
+            let from = if task.is_multiple_of(2) { k } else { v };
             &from[(token * heads + task / 2) * dim..][..dim]
         };
         let range = |task: usize| {

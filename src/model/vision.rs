@@ -116,7 +116,7 @@ impl<C: Compute> VisionModel<C> {
         let c = &self.config;
         let patches = grid_thw.iter().product::<usize>();
         assert_eq!(pixel_values.len(), patches * c.patch_len() * c.temporal_patch_size, "pixels of {grid_thw:?}");
-        assert!(grid_thw[1] % c.merge_size == 0 && grid_thw[2] % c.merge_size == 0, "grid {grid_thw:?}");
+        assert!(grid_thw[1..].iter().all(|n| n.is_multiple_of(c.merge_size)), "grid {grid_thw:?}");
         let order = WindowOrder::new(grid_thw, c);
         let mut act = self.activations(compute, patches)?;
         self.embed_patches(compute, pixel_values, &order, &mut act)?;

@@ -42,10 +42,12 @@ pub struct MediaOptions {
 const TOKEN_PIXELS: usize = 28 * 28;
 
 impl MediaOptions {
+    /// Where only one bound is given, the other's default gives way to it.
     fn picture_budget(&self) -> PixelBudget {
+        let (min, max) = (4 * TOKEN_PIXELS, 1280 * TOKEN_PIXELS);
         PixelBudget {
-            min_pixels: self.min_pixels.unwrap_or(4 * TOKEN_PIXELS),
-            max_pixels: self.max_pixels.unwrap_or(1280 * TOKEN_PIXELS),
+            min_pixels: self.min_pixels.unwrap_or(min.min(self.max_pixels.unwrap_or(min))),
+            max_pixels: self.max_pixels.unwrap_or(max.max(self.min_pixels.unwrap_or(max))),
         }
     }
 
@@ -53,7 +55,7 @@ impl MediaOptions {
         let default = SampleOptions::default();
         SampleOptions {
             fps: self.fps.unwrap_or(default.fps),
-            min_pixels: self.min_pixels.unwrap_or(default.min_pixels),
+            min_pixels: self.min_pixels.unwrap_or(default.min_pixels.min(self.max_pixels.unwrap_or(usize::MAX))),
             max_pixels: self.max_pixels,
             ..default
         }
@@ -151,7 +153,7 @@ impl PreparedMedium {
     }
 
     fn picture(picture: &Arc<Picture>, budget: PixelBudget, config: &PatchConfig) -> Result<Self, SessionError> {
-        let patches = picture_patches(&picture.image, budget, config)?;
+        let patches = picture_patches(&picture.image, budget, config).map_err(|e| e.at(&picture.info.name))?;
         let report = MediaReport {
             name: picture.info.name.clone(),
             kind: MediaKind::Image,
