@@ -38,5 +38,5 @@ pub use resize::resize_bicubic;
 pub use rgb::Rgb8;
 pub use smart_resize::{PixelBudget, smart_resize};
 pub use sniff::{MediaKind, PictureFormat, sniff};
-pub use source::{Limits, Source};
+pub use source::{Limits, Source, piped_clips};
 pub use timeline::Part;

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -171,6 +171,14 @@ fn is_pipe(path: &Path) -> bool {
     path.metadata().is_ok_and(|what| !what.is_file() && !what.is_dir())
 }
 
+/// Where clips from standard input and other pipes went.
+static PIPED_CLIPS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// The temporary files of clips from pipes, for who ends the program without dropping what it holds.
+pub fn piped_clips() -> Vec<PathBuf> {
+    PIPED_CLIPS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 /// Takes in what can be read only once.
 fn fetch(mut from: impl Read, name: &str, limits: &Limits) -> Result<Source, MediaProblem> {
     let mut head = Vec::new();
@@ -184,6 +192,7 @@ fn fetch(mut from: impl Read, name: &str, limits: &Limits) -> Result<Source, Med
         MediaKind::Clip(_) => {
             let limit = limits.max_piped_clip_bytes;
             let mut file = tempfile::NamedTempFile::new()?;
+            PIPED_CLIPS.lock().unwrap_or_else(PoisonError::into_inner).push(file.path().to_path_buf());
             let length = io::copy(&mut Cursor::new(head).chain(from).take(limit.saturating_add(1)), &mut file)?;
             if length > limit {
                 return Err(MediaProblem::FileTooLarge { limit });
