@@ -1,0 +1,269 @@
+//! What may be typed. Only what was typed is checked here; files and models are looked at later.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+/// The pages `--help` can't show at a glance.
+const AFTER_HELP: &str = "\
+Examples:
+  qlens describe photo.jpg
+  qlens describe receipt.png -p \"What is the total?\" --json
+  qlens chat -p \"Why is the sky blue?\"
+
+Answers go to standard output, everything else to standard error.
+Exit codes: 0 done · 1 failed · 2 wrong usage · 65 bad file content · 66 no such input · 69 no model
+            74 reading or writing failed · 130 interrupted";
+
+/// Ask questions about pictures and clips with Qwen2.5-VL, on your own computer, offline.
+#[derive(Debug, Parser)]
+#[command(name = "qlens", version, after_help = AFTER_HELP, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How much to say.
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Answer a question about pictures or clips; without a question, describe them
+    #[command(after_help = "\
+Examples:
+  qlens describe photo.jpg
+  qlens describe before.png after.png -p \"What has changed?\"
+  curl -s https://example.org/chart.png | qlens describe - -p \"Read the axis labels\"
+  qlens describe scan.jpg --max-pixels 400000     # fewer picture tokens: quicker, less detail
+  qlens describe clip.mp4 --fps 1 -p \"What happens?\"")]
+    Describe(DescribeArgs),
+    /// Talk, with or without pictures and clips; -p asks one thing and ends
+    #[command(after_help = "\
+Examples:
+  qlens chat                                      # an empty line is ignored, Ctrl-D ends
+  qlens chat photo.jpg                            # what is shown belongs to the first question
+  qlens chat -p \"Name three uses of a paperclip\"
+  printf 'Who wrote Faust?\\nWhen?\\n' | qlens chat   # each line is a turn")]
+    Chat(ChatArgs),
+    /// Show what a GGUF file holds: metadata, tensors, sizes
+    #[command(after_help = "\
+Examples:
+  qlens inspect model.gguf
+  qlens inspect model.gguf --json | jq '.metadata'")]
+    Inspect(InspectArgs),
+    /// For engineers: write a run's tokens, positions, vision output and logits to a safetensors file
+    #[command(after_help = "\
+Writes prompt_tokens [n] i64, positions [3,n] i64, vision_out [tokens,hidden] f32 (with a file), logits [steps,vocab] f32
+(those from which each token was chosen) and tokens [steps] i64. Decoding is greedy; --force feeds the given tokens
+instead of the chosen ones. The key/value cache is F32 unless --kv-type says otherwise.
+
+Example:
+  qlens trace -m model.gguf -p \"What is this?\" -n 8 -o run.safetensors photo.png")]
+    Trace(TraceArgs),
+}
+
+/// `qlens describe`.
+#[derive(Debug, Args)]
+pub struct DescribeArgs {
+    /// Pictures and clips, in the order in which the model sees them; - reads one from standard input
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The question [default: to describe what is seen]
+    #[arg(short, long, value_name = "TEXT")]
+    pub prompt: Option<String>,
+    /// The system message, instead of the model's own
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Print one JSON object: answer, tokens, timings, media
+    #[arg(long)]
+    pub json: bool,
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Choosing tokens.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// Picture sizes.
+    #[command(flatten)]
+    pub media: MediaArgs,
+}
+
+/// `qlens chat`.
+#[derive(Debug, Args)]
+pub struct ChatArgs {
+    /// Pictures and clips that go with the first question; - reads one from standard input (then -p is needed)
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Ask this one thing, print the answer, end
+    #[arg(short, long, value_name = "TEXT")]
+    pub prompt: Option<String>,
+    /// The system message, instead of the model's own
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Print one JSON object per answer, each on a line of its own
+    #[arg(long)]
+    pub json: bool,
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Choosing tokens.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// Picture sizes.
+    #[command(flatten)]
+    pub media: MediaArgs,
+}
+
+/// `qlens inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// The GGUF file; of a split model, any part
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `qlens trace`.
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// A picture or clip; without one, text alone
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The question
+    #[arg(short, long, value_name = "TEXT")]
+    pub prompt: String,
+    /// How many tokens to choose [default: as many as --force names, else 1]
+    #[arg(short = 'n', long = "steps", value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub steps: Option<u32>,
+    /// Feed these tokens instead of the chosen ones; a shorter list is followed by chosen ones
+    #[arg(long, value_name = "ID,ID,…", value_delimiter = ',')]
+    pub force: Vec<u32>,
+    /// Where to write; the file appears when it is complete
+    #[arg(short, long, value_name = "OUT.safetensors")]
+    pub out: PathBuf,
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Picture sizes.
+    #[command(flatten)]
+    pub media: MediaArgs,
+}
+
+/// Which model, and how it is run.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArgs {
+    /// The text model, a GGUF file (of a split one, its first part) [default: $QLENS_MODEL]
+    #[arg(short, long, value_name = "GGUF")]
+    pub model: Option<PathBuf>,
+    /// The vision model, a GGUF file [default: the one beside the text model that fits it]
+    #[arg(long, value_name = "GGUF")]
+    pub mmproj: Option<PathBuf>,
+    /// Threads to compute with [default: the physical cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+    /// Room for this many tokens of questions, pictures and answers [default: the model's, at most 32768]
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(16..=16_777_216))]
+    pub ctx: Option<u32>,
+    /// How keys and values are kept; f32 takes twice the memory [default: f16]
+    #[arg(long, value_name = "TYPE", value_parser = PossibleValuesParser::new(["f16", "f32"])
+          .map(|s| if s == "f32" { KvKind::F32 } else { KvKind::F16 }))]
+    pub kv_type: Option<KvKind>,
+}
+
+/// The types a key/value cache can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KvKind {
+    /// Half precision.
+    F16,
+    /// Single precision.
+    F32,
+}
+
+/// How the next token is chosen.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Answer")]
+pub struct SamplingArgs {
+    /// Stop after this many tokens
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    pub max_tokens: u32,
+    /// Temperature: 0 always takes the likeliest token, 0.7 is lively [default: 0; in a chat at a terminal 0.7]
+    #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = parse_temperature)]
+    pub temp: Option<f32>,
+    /// Choose among the N likeliest tokens; 0 among all
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub top_k: u32,
+    /// Choose among the likeliest tokens that together reach this probability
+    #[arg(long, value_name = "P", default_value_t = 0.8, allow_negative_numbers = true, value_parser = parse_share)]
+    pub top_p: f32,
+    /// Leave out tokens less likely than this share of the likeliest one; 0 leaves out none
+    #[arg(long, value_name = "P", default_value_t = 0.0, allow_negative_numbers = true, value_parser = parse_share_or_zero)]
+    pub min_p: f32,
+    /// Make tokens that were already said less likely; 1 doesn't
+    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true, value_parser = parse_positive)]
+    pub repeat_penalty: f32,
+    /// The same seed gives the same answer [default: 0; in a chat at a terminal a new one each time]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+/// How closely the model looks.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Pictures and clips")]
+pub struct MediaArgs {
+    /// Enlarge smaller pictures and frames to about this many pixels [default: 3136; frames 100352]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub min_pixels: Option<u64>,
+    /// Shrink larger pictures and frames to at most this many pixels; 784 pixels make a token [default: 1003520; frames by
+    /// the clip's length]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_pixels: Option<u64>,
+    /// Frames per second to look at, of a clip [default: 2]
+    #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = parse_positive)]
+    pub fps: Option<f32>,
+}
+
+/// How much is said, and how.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct TalkArgs {
+    /// Say nothing but the answer and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// No colours (so does the variable NO_COLOR)
+    #[arg(long, global = true)]
+    pub no_color: bool,
+    /// Say more: sizes, timings, kernels, memory; -vv also what happens inside
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+fn number(typed: &str) -> Result<f32, String> {
+    typed.parse::<f32>().ok().filter(|x| x.is_finite()).ok_or_else(|| "not a number".to_owned())
+}
+
+fn in_range(typed: &str, holds: impl Fn(f32) -> bool, allowed: &str) -> Result<f32, String> {
+    let value = number(typed)?;
+    if holds(value) { Ok(value) } else { Err(format!("must be {allowed}")) }
+}
+
+fn parse_temperature(typed: &str) -> Result<f32, String> {
+    in_range(typed, |x| (0.0..=10.0).contains(&x), "0 to 10")
+}
+
+fn parse_share(typed: &str) -> Result<f32, String> {
+    in_range(typed, |x| x > 0.0 && x <= 1.0, "above 0, at most 1")
+}
+
+fn parse_share_or_zero(typed: &str) -> Result<f32, String> {
+    in_range(typed, |x| (0.0..=1.0).contains(&x), "0 to 1")
+}
+
+fn parse_positive(typed: &str) -> Result<f32, String> {
+    in_range(typed, |x| x > 0.0 && x <= 100.0, "above 0, at most 100")
+}

@@ -1,0 +1,258 @@
+//! How a run ends: the one place where errors become exit codes and lines that people read.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::gguf::GgufError;
+use crate::kernels::KernelError;
+use crate::media::{MediaError, MediaErrorKind};
+use crate::model::ModelError;
+use crate::session::{LoadError, SessionError};
+use crate::text::TextError;
+
+/// The exit codes. 65 to 74 are those of BSD's `sysexits.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All done.
+    Done = 0,
+    /// Failed for a reason that has no code of its own.
+    Failed = 1,
+    /// Wrong usage.
+    Usage = 2,
+    /// A file's content is bad.
+    BadData = 65,
+    /// There is no such input, or it may not be read.
+    NoInput = 66,
+    /// There is no model, or none that can do this.
+    NoModel = 69,
+    /// Reading or writing failed.
+    Io = 74,
+    /// Ctrl-C.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// The number.
+    pub fn code(self) -> i32 {
+        self as i32
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// `describe` without a file.
+    #[error("describe needs a picture or a clip: qlens describe FILE… (to ask without one: qlens chat -p \"…\")")]
+    NoFile,
+    /// Standard input was named more than once.
+    #[error("standard input (-) can be read only once, not {times} times")]
+    StdinTwice {
+        /// How often.
+        times: usize,
+    },
+    /// Standard input was named as a picture, and would also have to give the questions.
+    #[error("standard input can't give both the picture (-) and the questions: ask with -p, or name a file")]
+    StdinBoth,
+    /// The pixel bounds cross.
+    #[error("--min-pixels {min} is more than --max-pixels {max}")]
+    PixelsCrossed {
+        /// The lower bound.
+        min: usize,
+        /// The upper bound.
+        max: usize,
+    },
+    /// A forced token that the model does not have.
+    #[error("--force holds token {token}, but {model} has tokens 0 to {last}")]
+    ForcedToken {
+        /// The token.
+        token: u32,
+        /// The model's file.
+        model: String,
+        /// The vocabulary's last token.
+        last: usize,
+    },
+    /// More logits than anyone could want.
+    #[error(
+        "{steps} steps of {vocab} logits each would take {gib} GiB; at most 4 GiB are written, so at most {allowed} steps"
+    )]
+    TraceTooLarge {
+        /// Steps asked for.
+        steps: usize,
+        /// Logits per step.
+        vocab: usize,
+        /// Their size.
+        gib: usize,
+        /// Steps that would fit.
+        allowed: usize,
+    },
+    /// No model was named, and there is none inside the program.
+    #[error(
+        "no model: name one with -m FILE.gguf or in $QLENS_MODEL; Qwen2.5-VL as GGUF, e.g. \
+         https://huggingface.co/ggml-org/Qwen2.5-VL-3B-Instruct-GGUF, comes as two files: the model and its mmproj, both \
+         into one folder"
+    )]
+    NoModel,
+    /// A file can't be written.
+    #[error("{path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Standard output can't be written to.
+    #[error("standard output: {0}")]
+    Stdout(io::Error),
+    /// Standard input can't be read.
+    #[error("standard input: {0}")]
+    Stdin(io::Error),
+    /// A question on standard input isn't text.
+    #[error("standard input: line {line} is not UTF-8 text")]
+    StdinText {
+        /// Which line, from 1.
+        line: usize,
+    },
+    /// A GGUF file can't be read.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// A picture can't be read.
+    #[error(transparent)]
+    Media(#[from] MediaError),
+    /// A model can't be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A question can't be answered.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+impl CliError {
+    /// The code to end with.
+    pub fn exit(&self) -> Exit {
+        match self {
+            CliError::NoFile
+            | CliError::StdinTwice { .. }
+            | CliError::StdinBoth
+            | CliError::PixelsCrossed { .. }
+            | CliError::ForcedToken { .. }
+            | CliError::TraceTooLarge { .. } => Exit::Usage,
+            CliError::NoModel => Exit::NoModel,
+            CliError::Write { .. } | CliError::Stdin(_) => Exit::Io,
+            // Whoever closed the pipe has seen enough: `qlens … | head` did what was wanted.
+            CliError::Stdout(e) if e.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+            CliError::Stdout(_) => Exit::Io,
+            CliError::StdinText { .. } => Exit::BadData,
+            CliError::Gguf(e) => gguf(e),
+            CliError::Media(e) => media(e),
+            CliError::Load(e) => load(e),
+            CliError::Session(e) => session(e),
+        }
+    }
+}
+
+fn gguf(e: &GgufError) -> Exit {
+    match e {
+        GgufError::Io { source, .. } => input(source),
+        _ => Exit::BadData,
+    }
+}
+
+/// For a file that was named and could not be read.
+fn input(e: &io::Error) -> Exit {
+    use io::ErrorKind as K;
+    match e.kind() {
+        K::NotFound | K::PermissionDenied | K::IsADirectory | K::NotADirectory | K::InvalidFilename => Exit::NoInput,
+        K::InvalidData | K::UnexpectedEof => Exit::BadData,
+        _ => Exit::Io,
+    }
+}
+
+fn media(e: &MediaError) -> Exit {
+    match e.kind() {
+        MediaErrorKind::NoInput => Exit::NoInput,
+        MediaErrorKind::BadContent => Exit::BadData,
+        MediaErrorKind::Io => Exit::Io,
+        MediaErrorKind::Usage => Exit::Usage,
+    }
+}
+
+fn load(e: &LoadError) -> Exit {
+    match e {
+        LoadError::Gguf(e) => gguf(e),
+        LoadError::Model(e) => model(e),
+        LoadError::Text { .. } | LoadError::Vocabulary { .. } | LoadError::Pair { .. } => Exit::BadData,
+        LoadError::Kernel(e) => kernel(e),
+    }
+}
+
+fn kernel(e: &KernelError) -> Exit {
+    match e {
+        KernelError::UnknownIsa { .. } => Exit::Usage,
+        _ => Exit::Failed,
+    }
+}
+
+fn model(e: &ModelError) -> Exit {
+    match e {
+        ModelError::Gguf(e) => gguf(e),
+        ModelError::Kernel(e) => kernel(e),
+        ModelError::Interrupted => Exit::Interrupted,
+        _ => Exit::BadData,
+    }
+}
+
+fn session(e: &SessionError) -> Exit {
+    match e {
+        SessionError::Load(e) => load(e),
+        SessionError::Model(e) => model(e),
+        SessionError::Media(e) => media(e),
+        // These are about what was asked; all others about what the file holds.
+        SessionError::Text(TextError::ConversationLength { .. } | TextError::NoSentinel) => Exit::Failed,
+        SessionError::Text(_) => Exit::BadData,
+        SessionError::NoMmproj { .. } | SessionError::MediaTokens { .. } => Exit::NoModel,
+        SessionError::ContextFull { .. } => Exit::Failed,
+        SessionError::Interrupted => Exit::Interrupted,
+    }
+}
+
+/// An error and its causes in one line; a cause that its effect already tells isn't told again.
+pub fn in_words(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(e) = cause {
+        let why = e.to_string();
+        if !words.contains(&why) {
+            words.push_str(": ");
+            words.push_str(&why);
+        }
+        cause = e.source();
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_told_once() {
+        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        let told = GgufError::Io { path: "m.gguf".into(), source: missing() };
+        assert_eq!(in_words(&told), format!("m.gguf: {}", missing()));
+        assert_eq!(gguf(&told), Exit::NoInput);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure_but_a_full_disk_is() {
+        assert_eq!(CliError::Stdout(io::ErrorKind::BrokenPipe.into()).exit(), Exit::Done);
+        assert_eq!(CliError::Stdout(io::ErrorKind::StorageFull.into()).exit(), Exit::Io);
+    }
+}

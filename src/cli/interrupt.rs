@@ -1,0 +1,123 @@
+//! Ctrl-C: ends the program at once, and leaves no half file behind.
+//!
+//! A long step (a vision tower over a large picture takes seconds) can't be asked to stop in the middle, so the handler
+//! doesn't ask: nothing outside of this process holds state, except for files that are being written. Those are
+//! registered here and removed first.
+
+use std::collections::BTreeSet;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::exit::Exit;
+use crate::media::piped_clips;
+
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Handles Ctrl-C (and the signals that ask to end or say that the terminal is gone) from now on.
+pub fn install() {
+    // Failing means that a handler is there already or that the system has none: the system's default then ends us.
+    let _ = ctrlc::set_handler(|| {
+        // Held until the end: nobody finishes or starts a file after this.
+        let files = unfinished();
+        for file in files.iter().chain(&piped_clips()) {
+            let _ = std::fs::remove_file(file);
+        }
+        let mut err = io::stderr();
+        if err.is_terminal() {
+            // A progress line may stand there, and the cursor may be hidden.
+            let _ = err.write_all(b"\r\x1b[2K\x1b[?25h");
+        }
+        std::process::exit(Exit::Interrupted.code());
+    });
+}
+
+/// A file under a temporary name that disappears unless [`Unfinished::finish`] gives it its own.
+#[derive(Debug)]
+pub struct Unfinished {
+    // First: dropped, and so removed, before it is forgotten.
+    file: tempfile::NamedTempFile,
+    _registered: Registered,
+}
+
+#[derive(Debug)]
+struct Registered(PathBuf);
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        unfinished().remove(&self.0);
+    }
+}
+
+impl Unfinished {
+    /// Creates a file beside `target`, so that it can be renamed to it.
+    ///
+    /// # Errors
+    /// When the folder is missing or can't be written to.
+    pub fn beside(target: &Path) -> io::Result<Unfinished> {
+        let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".qlens-").suffix(".part");
+        #[cfg(unix)]
+        {
+            // As any new file, with what the umask leaves; temporary files are else for their owner alone.
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        let mut files = unfinished();
+        let file = builder.tempfile_in(folder)?;
+        files.insert(file.path().to_path_buf());
+        let registered = Registered(file.path().to_path_buf());
+        Ok(Unfinished { file, _registered: registered })
+    }
+
+    /// Makes it the file `target`, replacing one that was there.
+    ///
+    /// # Errors
+    /// When the contents can't be brought to the disk, or the file not be renamed.
+    pub fn finish(self, target: &Path) -> io::Result<()> {
+        self.file.as_file().sync_all()?;
+        // The handler waits for this: the file is either whole and named, or gone.
+        let wait = unfinished();
+        let renamed = self.file.persist(target);
+        drop(wait);
+        renamed.map(|_| ()).map_err(|failed| failed.error)
+    }
+}
+
+impl Write for Unfinished {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unfinished_file_disappears_and_a_finished_one_has_its_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = folder.path().join("out.bin");
+        let count = || std::fs::read_dir(folder.path()).expect("readable").count();
+        let mut file = Unfinished::beside(&target).expect("created");
+        file.write_all(b"half").expect("written");
+        assert_eq!(count(), 1);
+        drop(file);
+        assert_eq!(count(), 0);
+        let mut file = Unfinished::beside(&target).expect("created");
+        file.write_all(b"whole").expect("written");
+        file.finish(&target).expect("renamed");
+        assert_eq!(count(), 1);
+        assert_eq!(std::fs::read(&target).expect("there"), b"whole");
+        assert!(unfinished().is_empty());
+    }
+}

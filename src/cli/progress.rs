@@ -1,0 +1,99 @@
+//! The line at the terminal's foot while something takes longer than a second.
+
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::screen::{Manner, one_line};
+use crate::session::Event;
+
+/// What takes less than this shows nothing.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+const SPINNER: &str = "{spinner} {msg} {elapsed}";
+const BAR: &str = "{spinner} {msg} {bar:24} {percent}% {elapsed}";
+
+/// Shows what goes on, from a second after its start until [`Progress::stop`]. Where progress isn't wanted (no terminal,
+/// `--quiet`) it does nothing.
+#[derive(Debug)]
+pub struct Progress(Option<Shown>);
+
+#[derive(Debug)]
+struct Shown {
+    bar: ProgressBar,
+    // Dropped: the waiting thread ends without showing anything.
+    _patience: Sender<()>,
+}
+
+impl Progress {
+    /// Starts with `what` is being done.
+    pub fn start(manner: &Manner, what: &str) -> Progress {
+        if !manner.progress {
+            return Progress(None);
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        bar.set_style(style(SPINNER));
+        bar.set_message(one_line(what).into_owned());
+        let (patience, impatience) = mpsc::channel();
+        let waiting = bar.clone();
+        std::thread::spawn(move || {
+            if impatience.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) && !waiting.is_finished() {
+                waiting.set_draw_target(ProgressDrawTarget::stderr());
+                waiting.enable_steady_tick(Duration::from_millis(100));
+            }
+        });
+        Progress(Some(Shown { bar, _patience: patience }))
+    }
+
+    /// Follows what the session does; ends at the first words of the answer.
+    pub fn event(&mut self, event: &Event<'_>) {
+        let Some(Shown { bar, .. }) = &self.0 else { return };
+        match *event {
+            Event::Encoding { index, total, done, steps } => {
+                let which = if total > 1 { format!(" at {} of {total}", index + 1) } else { String::new() };
+                show(bar, format!("looking{which}"), done, steps);
+            }
+            Event::Prefill { done, total } => show(bar, "reading the question".to_owned(), done, total),
+            Event::Text(_) => self.stop(),
+            Event::Tick => {}
+        }
+    }
+
+    /// Says what is being done now, where there is nothing to count.
+    pub fn say(&mut self, what: &str) {
+        if let Some(Shown { bar, .. }) = &self.0 {
+            if bar.length().is_some() {
+                bar.set_style(style(SPINNER));
+                bar.unset_length();
+            }
+            bar.set_message(one_line(what).into_owned());
+        }
+    }
+
+    /// Removes the line.
+    pub fn stop(&mut self) {
+        if let Some(Shown { bar, .. }) = self.0.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn show(bar: &ProgressBar, what: String, done: usize, total: usize) {
+    if bar.length() != Some(total as u64) {
+        bar.set_style(style(BAR));
+        bar.set_length(total as u64);
+    }
+    bar.set_message(what);
+    bar.set_position(done as u64);
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

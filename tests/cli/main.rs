@@ -1,0 +1,15 @@
+//! The real binary, run as a person or a script runs it; one file per theme.
+
+mod bad_input;
+#[cfg(feature = "video")]
+mod clips;
+mod inspect;
+mod output;
+mod reference;
+#[cfg(unix)]
+mod signals;
+#[cfg(target_os = "linux")]
+mod terminal;
+mod trace;
+mod usage;
+mod util;

@@ -1,0 +1,75 @@
+//! Ctrl-C.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::util::{png, qlens, scratch, with_model};
+
+/// Starts something that takes minutes: a picture of 12 million pixels through a vision tower.
+fn start(folder: &Path, words: &[&str]) -> Child {
+    let file = folder.join("large.png");
+    fs::write(&file, png(4000, 4000)).expect("written");
+    let file = file.display().to_string();
+    let args = with_model(&[words, &["--max-pixels", "12845056", &file]].concat());
+    let mut child = qlens().args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(child.try_wait().expect("known").is_none(), "it should still be at work");
+    child
+}
+
+fn interrupt(child: &Child) {
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there");
+    assert!(sent.success());
+}
+
+#[test]
+fn ctrl_c_ends_a_long_step_at_once_with_130() {
+    let folder = scratch();
+    let child = start(folder.path(), &["describe"]);
+    let start = Instant::now();
+    interrupt(&child);
+    let said = child.wait_with_output().expect("ends");
+    assert_eq!(said.status.code(), Some(130), "{said:?}");
+    // 100 ms are the aim; the rest is for a busy machine that runs other tests beside this one.
+    assert!(start.elapsed() < Duration::from_millis(1000), "{:?}", start.elapsed());
+    assert_eq!((said.stdout, said.stderr), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn ctrl_c_leaves_no_half_file() {
+    let folder = scratch();
+    let out = folder.path().join("out.safetensors");
+    let out_name = out.display().to_string();
+    let child = start(folder.path(), &["trace", "-p", "What?", "-o", &out_name]);
+    interrupt(&child);
+    assert_eq!(child.wait_with_output().expect("ends").status.code(), Some(130));
+    let left: Vec<_> =
+        fs::read_dir(folder.path()).expect("readable").map(|e| e.expect("an entry").file_name()).collect();
+    assert_eq!(left, ["large.png"]);
+}
+
+#[cfg(feature = "video")]
+#[test]
+fn ctrl_c_removes_the_copy_of_a_clip_from_standard_input() {
+    use std::io::Write;
+
+    let folder = scratch();
+    let clip = fs::read(crate::util::reference("tiny-tied/clip0.mp4")).expect("readable");
+    let mut command = qlens();
+    command.args(with_model(&["describe", "-"])).env("TMPDIR", folder.path()).stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+    let mut pipe = child.stdin.take().expect("a pipe");
+    // The pipe stays open: the program waits for more of the clip.
+    pipe.write_all(&clip).expect("taken");
+    let count = || fs::read_dir(folder.path()).expect("readable").count();
+    let start = Instant::now();
+    while count() == 0 {
+        assert!(start.elapsed() < Duration::from_secs(30), "the copy is made");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    interrupt(&child);
+    assert_eq!(child.wait().expect("ends").code(), Some(130));
+    assert_eq!(count(), 0);
+}
