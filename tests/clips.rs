@@ -184,6 +184,28 @@ fn groups_hold_two_frames_and_odd_ones_repeat() {
 }
 
 #[test]
+fn token_budgets_are_kept() {
+    for name in ["h264.mp4", "wide-pixels.mp4", "variable-rate.mp4", "one-frame.mp4"] {
+        let clip = open(name);
+        for tokens in [4, 10, 16, 33, 64, 100, 1000, 100_000] {
+            let options = SampleOptions { fps: 10.0, max_tokens: Some(tokens), ..Default::default() };
+            match clip.plan(None, &options, &PatchConfig::default()) {
+                Ok(plan) => assert!(plan.n_tokens() <= tokens, "{name}: {} of {tokens} tokens", plan.n_tokens()),
+                Err(error) => assert!(tokens < 16, "{error}"),
+            }
+        }
+    }
+    // A generous one changes nothing; one token is never enough.
+    let clip = open("h264.mp4");
+    let free = clip.plan(None, &SampleOptions::default(), &PatchConfig::default()).expect("fits");
+    let generous = SampleOptions { max_tokens: Some(1 << 20), ..Default::default() };
+    assert_eq!(clip.plan(None, &generous, &PatchConfig::default()).expect("fits"), free);
+    let one = SampleOptions { max_tokens: Some(0), ..Default::default() };
+    let error = clip.plan(None, &one, &PatchConfig::default()).expect_err("none");
+    assert_eq!(error.kind(), MediaErrorKind::Usage);
+}
+
+#[test]
 fn pictures_as_a_clip() {
     let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media/pictures");
     let sources = |names: &[&str]| names.iter().map(|n| Source::Path(pictures.join(n))).collect::<Vec<_>>();

@@ -41,7 +41,8 @@ impl MediaError {
             | P::BudgetTooLarge { .. }
             | P::FrameCounts { .. }
             | P::FrameRate { .. }
-            | P::PartOutside { .. } => MediaErrorKind::Usage,
+            | P::PartOutside { .. }
+            | P::TooFewTokens { .. } => MediaErrorKind::Usage,
             P::Empty
             | P::FileTooLarge { .. }
             | P::UnknownFormat { .. }
@@ -286,4 +287,12 @@ pub enum MediaProblem {
     /// The program was built without the feature `video`.
     #[error("this program was compiled without video; it reads pictures only")]
     NotCompiled,
+    /// A bound of tokens below the least that a clip can have.
+    #[error("at most {max_tokens} tokens are too few: two frames of it take at least {needed}")]
+    TooFewTokens {
+        /// The bound.
+        max_tokens: usize,
+        /// The least.
+        needed: usize,
+    },
 }

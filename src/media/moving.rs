@@ -121,6 +121,11 @@ impl ClipPlan {
         self.grid_thw[0]
     }
 
+    /// How many tokens the language model gets.
+    pub fn n_tokens(&self) -> usize {
+        self.n_groups() * self.patches_per_group() / (self.patches.merge_size * self.patches.merge_size)
+    }
+
     /// Patches of one group.
     pub fn patches_per_group(&self) -> usize {
         self.grid_thw[1] * self.grid_thw[2]
@@ -228,6 +233,28 @@ impl Clip {
     }
 
     fn plan_unnamed(
+        &self,
+        part: Option<Part>,
+        options: &SampleOptions,
+        patches: &PatchConfig,
+    ) -> Result<ClipPlan, MediaError> {
+        let mut options = options.within_tokens();
+        loop {
+            let plan = self.plan_once(part, &options, patches)?;
+            let Some(max_tokens) = options.max_tokens.filter(|&max| plan.n_tokens() > max) else { return Ok(plan) };
+            // A long and thin clip can't be made as small as its share: then fewer frames.
+            let per_group = plan.n_tokens() / plan.n_groups();
+            let group = patches.temporal_patch_size;
+            let frames = (max_tokens / per_group).min(plan.n_groups() - 1) * group;
+            if frames == 0 {
+                return Err(MediaProblem::TooFewTokens { max_tokens, needed: per_group }.into());
+            }
+            options.max_frames = frames;
+            options.min_frames = options.min_frames.min(frames);
+        }
+    }
+
+    fn plan_once(
         &self,
         part: Option<Part>,
         options: &SampleOptions,

@@ -10,6 +10,9 @@ use super::smart_resize::smart_resize_real;
 /// Sampled frame counts are multiples of this: frames go to the model in groups of two.
 pub const FRAME_FACTOR: usize = 2;
 
+/// Under a bound of tokens, frames become fewer rather than smaller than this many tokens.
+const MIN_GROUP_TOKENS: usize = 16;
+
 /// Pixels of one token: 2x2 patches of 14x14.
 const TOKEN_PIXELS: f64 = 28.0 * 28.0;
 
@@ -28,6 +31,8 @@ pub struct SampleOptions {
     pub max_pixels: Option<usize>,
     /// The most pixels of all tokens of a clip together. (A token covers two frames, so frames may have twice that.)
     pub total_pixels: f64,
+    /// The most tokens of a clip, whatever the bounds above say: frames become smaller, then fewer, until it fits.
+    pub max_tokens: Option<usize>,
 }
 
 impl Default for SampleOptions {
@@ -41,7 +46,21 @@ impl Default for SampleOptions {
             min_pixels: 128 * 28 * 28,
             max_pixels: None,
             total_pixels: 128_000.0 * 28.0 * 28.0 * 0.9,
+            max_tokens: None,
         }
+    }
+}
+
+impl SampleOptions {
+    /// The same options with at most so many frames that each group has [`MIN_GROUP_TOKENS`] under `max_tokens`.
+    pub(super) fn within_tokens(mut self) -> SampleOptions {
+        if let Some(tokens) = self.max_tokens {
+            let frames = (tokens / MIN_GROUP_TOKENS).max(1) * FRAME_FACTOR;
+            self.max_frames = self.max_frames.min(frames);
+            self.min_frames = self.min_frames.min(self.max_frames);
+            self.total_pixels = self.total_pixels.min(tokens as f64 * TOKEN_PIXELS);
+        }
+        self
     }
 }
 
@@ -141,8 +160,12 @@ pub fn frame_size(
 
 /// The least and the most pixels of each of `n_frames` resized frames.
 pub fn frame_budget(n_frames: usize, options: &SampleOptions) -> (f64, f64) {
-    let min_pixels = options.min_pixels as f64;
     let share = options.total_pixels / n_frames as f64 * FRAME_FACTOR as f64;
+    let mut min_pixels = options.min_pixels as f64;
+    if options.max_tokens.is_some() && share < min_pixels * 1.05 {
+        // Half of the share: sides are rounded up to reach the lower bound, which must not lead past the upper one.
+        min_pixels = (share / 2.0).floor();
+    }
     let limit = share.min(768.0 * TOKEN_PIXELS).max((min_pixels * 1.05).trunc());
     (min_pixels, options.max_pixels.map_or(limit, |max| limit.min(max as f64)))
 }
