@@ -144,19 +144,22 @@ class Stream:
     def batch(self, k):
         rng = random.Random(f"{self.seed}/{k}")
         stage = self.stage
+        if rng.random() < stage.get("look", 0):            # a step that only looks: many pictures, no questions
+            stage = {**stage, "asks": 0, "text": 0.6, "documents": 0, "budget": 2600, "text_cost": 0, "clips": 0, "most": 100}
         if rng.random() < stage.get("clips", 0):
             tw, th, seconds = self._clip_size(rng)
             cost = seconds * (tw * th + 0) + 60
             b = max(1, int(stage["budget"] / cost))
             samples = [clip_sample(rng, tw, th, seconds, 2) for _ in range(b)]
         else:
-            tw, th = self._size(rng)
+            tw, th = self._size(rng, stage.get("most", 10000))
             b = max(2, min(300, int(stage["budget"] / (tw * th + stage["text_cost"]))))
             samples = [picture_sample(rng, tw, th, stage) for _ in range(b)]
         return pack(self.tokens, samples)
 
-    def _size(self, rng):
+    def _size(self, rng, most_now):
         low, high, most = self.stage["sides"]
+        most = min(most, most_now)
         while True:
             # sides are drawn on a logarithmic scale: small pictures are cheap, and there are more of them
             a, b = (min(high, int(low * (((high + 0.999) / low) ** rng.random()))) for _ in range(2))

@@ -26,7 +26,7 @@ class Size:
     kv_heads: int = 2
     ffn: int = 512
     sections: tuple = (6, 13, 13)
-    theta: float = 50.0
+    theta: float = 10.0                   # low: a column of a small picture must turn the slowest third of a head visibly
     v_hidden: int = 192
     v_depth: int = 4
     v_heads: int = 3

@@ -162,16 +162,20 @@ def ask_unrelated(rng):
 
 def questions_for(rng, scene, n, weights):
     """n pairs of question and answer; `weights` says how often each kind is asked where it makes sense."""
-    pairs = []
+    pairs, once = [], set()
     for _ in range(n):
-        kinds = dict(weights)
+        kinds = {k: w for k, w in weights.items() if k not in once}
         if not scene.things:
             for k in ("colour", "shape", "exists", "locate", "point"):
                 kinds.pop(k, None)
         if not scene.lines:
             kinds.pop("text_box", None)
             kinds["read"] = kinds.get("read", 0) * 0.1
+        if not any(kinds.values()):
+            break
         kind = rng.choices(list(kinds), list(kinds.values()))[0]
+        if kind in ("describe", "read", "text_box", "ground", "unrelated"):
+            once.add(kind)              # these have one answer for a picture
         if kind == "describe":
             pairs.append((rng.choice(DESCRIBE), describe(scene)))
         elif kind == "unrelated":

@@ -6,6 +6,7 @@
 import argparse
 import csv
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from batches import CELL_COLUMNS, CELL_ROWS, CHARS, Stream
 from curriculum import COOL, STAGES, TOTAL
 from network import Fused, Model, Size, question_mask
 from optimiser import optimisers
+from share import Share
 from tokens import Tokens
 from world import COLOURS, SHAPES
 
@@ -114,7 +116,7 @@ def losses(model, heads, batch, digit_ids):
         extra, right = heads.seeing(seen, batch)
         first = batch["first"]
         placing = heads.placing(tapped[:, first:first + seen.shape[1]], batch)
-        total = total + 0.3 * extra + 1.0 * placing
+        total = total + 0.3 * extra + 2.0 * placing
     nan = torch.tensor(float("nan"))
     return total, dict(loss=answer, seeing=extra, placing=placing, digits=each[digit].mean() if digit.any() else nan, others=each[~digit].mean(), **right)
 
@@ -141,7 +143,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(args.threads)
+    share = Share(args.threads)
     torch.manual_seed(1)
     Fused.on()
     tokens = Tokens()
@@ -174,8 +176,11 @@ def main():
     if log.tell() == 0:
         writer.writerow(COLUMNS)
     began = saved = time.time()
+    stop = []
+    signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     sums, count = {}, 0
     for stage, batch in feed:
+        share.look()
         for o, lrs in zip(optims, base):
             for g, lr in zip(o.param_groups, lrs):
                 g["lr"] = lr * rate(step)
@@ -196,12 +201,12 @@ def main():
             row = [step, STAGES[stage]["name"], f"{minutes:.2f}", samples] + [f"{mean.get(k, float('nan')):.4f}" for k in COLUMNS[4:-1]] + [f"{rate(step):.3f}"]
             writer.writerow(row)
             log.flush()
-            print(*row, flush=True)
+            print(*row, torch.get_num_threads(), flush=True)
             sums, count = {}, 0
         if time.time() - saved > 180 or step >= TOTAL:
             save(path, model, heads, optims, step, samples, minutes)
             saved = time.time()
-        if (time.time() - began) / 60 > args.minutes or step >= TOTAL:
+        if stop or (time.time() - began) / 60 > args.minutes or step >= TOTAL:
             break
     save(path, model, heads, optims, step, samples, spent + (time.time() - began) / 60)
     print("stopped at step", step)
