@@ -168,7 +168,9 @@ class Stream:
 
     def _clip_size(self, rng):
         low, high, most, longest = self.stage["clip_sides"]
+        if rng.random() < self.stage.get("full_clips", 0):   # what a program makes of a clip: at least 128 tokens a frame pair
+            low, high, most = 8, 16, 150 * longest
         while True:
             tw, th, seconds = rng.randint(low, high), rng.randint(low, high), rng.randint(2, longest)
-            if tw * th * seconds <= most and max(tw, th) <= 2 * min(tw, th):
+            if tw * th * seconds <= most and max(tw, th) <= 2 * min(tw, th) and (low < 8 or 128 <= tw * th <= 150):
                 return tw, th, seconds

@@ -48,7 +48,7 @@ class Muon(torch.optim.Optimizer):
                 d.add_(update, alpha=-lr * scale)
 
 
-def optimisers(model, heads, muon_lr=0.02, adam_lr=2e-3):
+def optimisers(model, heads, muon_lr=0.008, adam_lr=1.2e-3):
     parts, rest, flat = [], [], []
     for name, p in model.named_parameters():
         inner = ".blocks." in name or ".layers." in name or ".merger.mlp" in name or ".patch_embed." in name

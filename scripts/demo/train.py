@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains the demo model from scratch on drawings, on two CPU cores; stop it at any time, it goes on from its checkpoint.
 
-    train.py --out FOLDER [--minutes M]
+    train.py --out FOLDER [--minutes M] [--cool N]
 """
 import argparse
 import csv
@@ -93,8 +93,9 @@ def stage_at(step):
     return len(STAGES) - 1
 
 
-def rate(step):
-    return min(1.0, (step + 1) / 100) * max(0.0, min(1.0, (TOTAL - step) / COOL))
+def rate(step, total, cool):
+    """The share of the full learning rate: a short warm-up, a plateau, a linear fall to nothing at the end."""
+    return min(1.0, (step + 1) / 100) * max(0.0, min(1.0, (total - step) / cool))
 
 
 def losses(model, heads, batch, digit_ids):
@@ -140,6 +141,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after this long")
+    parser.add_argument("--cool", type=int, help="end within this many steps, the learning rate falling to nothing: a usable model early")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -159,17 +161,13 @@ def main():
     else:
         model, data = Model(Size(vocabulary=tokens.size)), None
         heads = Heads(model.size)
+    total_steps, cool = (step + args.cool, args.cool) if args.cool else (TOTAL, COOL)
     optims = optimisers(model, heads)
+    base = [[g["lr"] for g in o.param_groups] for o in optims]
     if data:
         for o, state in zip(optims, data["optims"]):
             o.load_state_dict(state)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, starts at step {step}", flush=True)
-    base = [[g["lr"] for g in o.param_groups] for o in optims]
-    if data:
-        base = [[g["initial"] for g in o.param_groups] for o in optims]
-    for o, lrs in zip(optims, base):
-        for g, lr in zip(o.param_groups, lrs):
-            g["initial"] = lr
     feed = torch.utils.data.DataLoader(Feed(tokens, step), batch_size=None, num_workers=1, prefetch_factor=4)
     log = open(args.out / "curve.csv", "a", newline="")
     writer = csv.writer(log)
@@ -183,7 +181,7 @@ def main():
         share.look()
         for o, lrs in zip(optims, base):
             for g, lr in zip(o.param_groups, lrs):
-                g["lr"] = lr * rate(step)
+                g["lr"] = lr * rate(step, total_steps, cool)
         with torch.autocast("cpu", torch.bfloat16):
             total, parts = losses(model, heads, batch, digit_ids)
         total.backward()
@@ -198,15 +196,15 @@ def main():
         minutes = spent + (time.time() - began) / 60
         if step % 20 == 0:
             mean = {k: sum(v) / len(v) for k, v in sums.items()}
-            row = [step, STAGES[stage]["name"], f"{minutes:.2f}", samples] + [f"{mean.get(k, float('nan')):.4f}" for k in COLUMNS[4:-1]] + [f"{rate(step):.3f}"]
+            row = [step, STAGES[stage]["name"], f"{minutes:.2f}", samples] + [f"{mean.get(k, float('nan')):.4f}" for k in COLUMNS[4:-1]] + [f"{rate(step, total_steps, cool):.3f}"]
             writer.writerow(row)
             log.flush()
             print(*row, torch.get_num_threads(), flush=True)
             sums, count = {}, 0
-        if time.time() - saved > 180 or step >= TOTAL:
+        if time.time() - saved > 180 or step >= total_steps:
             save(path, model, heads, optims, step, samples, minutes)
             saved = time.time()
-        if stop or (time.time() - began) / 60 > args.minutes or step >= TOTAL:
+        if stop or (time.time() - began) / 60 > args.minutes or step >= total_steps:
             break
     save(path, model, heads, optims, step, samples, spent + (time.time() - began) / 60)
     print("stopped at step", step)
