@@ -160,7 +160,9 @@ pub fn frame_size(
 
 /// The least and the most pixels of each of `n_frames` resized frames.
 pub fn frame_budget(n_frames: usize, options: &SampleOptions) -> (f64, f64) {
-    let share = options.total_pixels / n_frames as f64 * FRAME_FACTOR as f64;
+    // A frame that fills a group alone takes the place of two.
+    let slots = n_frames.next_multiple_of(FRAME_FACTOR).max(FRAME_FACTOR);
+    let share = options.total_pixels / slots as f64 * FRAME_FACTOR as f64;
     let mut min_pixels = options.min_pixels as f64;
     if options.max_tokens.is_some() && share < min_pixels * 1.05 {
         // Half of the share: sides are rounded up to reach the lower bound, which must not lead past the upper one.
