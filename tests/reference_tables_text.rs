@@ -6,9 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use qlens::gguf::Gguf;
-use qlens::text::{ChatTemplate, Content, Message, RenderOptions, Role, Special, Tokenizer};
+use qlens::text::{ChatTemplate, Content, Message, RenderOptions, Role, Special, TokenKind, Tokenizer};
 use serde_json::Value;
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization_alignments::UnicodeNormalization;
 
 /// A file of the reference folder, or `None` with a line where it isn't there.
 fn reference(name: &str) -> Option<PathBuf> {
@@ -36,6 +36,10 @@ fn report(what: &str, compared: usize, problems: &[String]) {
     println!("{what}: {compared} agree");
 }
 
+fn nfc(text: &str) -> String {
+    text.nfc().map(|(c, _)| c).collect()
+}
+
 fn compare_tokens(tokenizer: &Tokenizer, cases: &Value) -> (usize, Vec<String>) {
     let cases = cases.as_array().unwrap();
     let mut problems = Vec::new();
@@ -45,8 +49,14 @@ fn compare_tokens(tokenizer: &Tokenizer, cases: &Value) -> (usize, Vec<String>) 
         if got != want {
             problems.push(format!("{text:?}\n  got    {got:?}\n  wanted {want:?}"));
         }
-        let (back, nfc) = (tokenizer.decode(&got), text.nfc().collect::<String>());
-        if back != nfc {
+        let back = tokenizer.decode(&got);
+        // Text is normalized piece by piece between special tokens; so a mark behind one stays what it is.
+        let same = if got.iter().any(|&id| tokenizer.kind(id) != Some(TokenKind::Normal)) {
+            nfc(&back) == nfc(text)
+        } else {
+            back == nfc(text)
+        };
+        if !same {
             problems.push(format!("{text:?}\n  comes back as {back:?}"));
         }
     }
