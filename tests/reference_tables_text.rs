@@ -73,6 +73,17 @@ fn reference_tables_tokenizer() {
     report("texts", n, &problems);
 }
 
+/// The hardest texts, made by `scripts/make-text-golden`; always with the project's own vocabulary.
+#[test]
+fn hard_texts_have_the_original_ids() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let vocab = Gguf::open(&tests.join("reference/qwen2.5-vocab.gguf")).unwrap();
+    let tokenizer = Tokenizer::from_gguf(vocab.metadata()).unwrap();
+    let folder = std::env::var_os("QLENS_TEXT_GOLDEN").map_or_else(|| tests.join("text"), PathBuf::from);
+    let (n, problems) = compare_tokens(&tokenizer, &read_json(&folder.join("hard_texts.json")));
+    report("hard texts", n, &problems);
+}
+
 fn messages(value: &Value) -> Vec<Message> {
     let content = |item: &Value| match item["type"].as_str().unwrap() {
         "text" => Content::Text(item["text"].as_str().unwrap().to_owned()),

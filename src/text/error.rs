@@ -52,6 +52,14 @@ pub enum TextError {
     TemplateWork { fuel: u64 },
     #[error("the model's chat template writes more than {allowed} bytes for this conversation")]
     TemplateOutput { allowed: usize },
+    #[error("the model's chat template took more than {seconds} s for this conversation")]
+    TemplateTime { seconds: u64 },
+    #[error("the model's chat template took more than {mib} MiB of memory for this conversation")]
+    TemplateMemory { mib: u64 },
+    #[error("the model's chat template can't be run: {source}")]
+    TemplateThread { source: std::io::Error },
+    #[error("the model's chat template crashed the template engine")]
+    TemplateCrash,
     #[error("the conversation has {bytes} bytes (allowed: up to {allowed})")]
     ConversationLength { bytes: usize, allowed: usize },
     #[error("the text uses every character that could mark where it comes from")]
@@ -90,7 +98,7 @@ impl fmt::Display for Quoted {
     }
 }
 
-/// "2 pictures and 1 clip", "no picture".
+/// "2 pictures and 1 clip", "no picture or clip".
 struct Media(usize, usize);
 
 impl fmt::Display for Media {
@@ -100,7 +108,7 @@ impl fmt::Display for Media {
             _ => format!("{n} {what}s"),
         };
         match *self {
-            Media(0, 0) => f.write_str("none"),
+            Media(0, 0) => f.write_str("no picture or clip"),
             Media(images, 0) => f.write_str(&count(images, "picture")),
             Media(0, videos) => f.write_str(&count(videos, "clip")),
             Media(images, videos) => write!(f, "{} and {}", count(images, "picture"), count(videos, "clip")),

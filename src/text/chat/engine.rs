@@ -8,16 +8,16 @@ use minijinja::value::{Kwargs, Value};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
-use super::{json, time};
+use super::{json, leash, time};
 use crate::text::{Quoted, TextError};
 
 const NAME: &str = "chat";
 
-/// Work that any conversation may take: an instruction, or 64 bytes written, are one step. Memory is bounded with it, to
-/// about 64 MB.
-const STEPS: u64 = 1_000_000;
-/// Steps more for each byte of the conversation: it may be copied some 60 times.
-const STEPS_PER_BYTE: u64 = 1;
+/// Work that any conversation may take: an instruction, or 64 bytes written, are one step. Memory is mostly bounded with
+/// it, to about 32 MB; see [`leash`] for the rest.
+const STEPS: u64 = 500_000;
+/// Bytes of the conversation for which there is one step more: it may be copied some 30 times.
+const BYTES_PER_STEP: u64 = 2;
 /// Calls within calls, and blocks within blocks.
 const RECURSION: usize = 100;
 /// Bytes of output that any conversation may have.
@@ -40,11 +40,13 @@ impl Engine {
         env.set_auto_escape_callback(|_| AutoEscape::None);
         env.set_syntax(white_space_rules()?);
         env.set_recursion_limit(RECURSION);
-        env.set_unknown_method_callback(unknown_method_callback);
+        env.set_unknown_method_callback(python_method);
         env.add_filter("tojson", to_json);
         env.add_function("raise_exception", raise);
         env.add_function("strftime_now", |format: &str| time::strftime(format, time::now()));
+        // Not Jinja's, or of no use in a prompt, and without a bound on what they write.
         env.remove_global("debug");
+        env.remove_filter("pprint");
         env.add_template_owned(NAME, source).map_err(|e| syntax_error(&e))?;
         Ok(Engine { env })
     }
@@ -55,17 +57,19 @@ impl Engine {
     /// What the template raises, its own errors, and its limits.
     pub(super) fn render(&self, context: Value, bytes: usize) -> Result<String, TextError> {
         let mut env = self.env.clone();
-        let fuel = STEPS.saturating_add((bytes as u64).saturating_mul(STEPS_PER_BYTE));
+        let fuel = STEPS.saturating_add(bytes as u64 / BYTES_PER_STEP);
         env.set_fuel(Some(fuel));
         let allowed = OUTPUT.saturating_add(bytes.saturating_mul(OUTPUT_PER_BYTE));
-        let mut out = Limited { bytes: Vec::new(), allowed, full: false };
-        let result = env.get_template(NAME).and_then(|t| t.render_captured_to(context, &mut out).map(drop));
-        match result {
-            _ if out.full => Err(TextError::TemplateOutput { allowed }),
-            Err(e) => Err(run_error(&e, fuel)),
-            // The engine writes strings.
-            Ok(()) => Ok(String::from_utf8_lossy(&out.bytes).into_owned()),
-        }
+        leash::run(bytes, move || {
+            let mut out = Limited { bytes: Vec::new(), allowed, full: false };
+            let result = env.get_template(NAME).and_then(|t| t.render_captured_to(context, &mut out).map(drop));
+            match result {
+                _ if out.full => Err(TextError::TemplateOutput { allowed }),
+                Err(e) => Err(run_error(&e, fuel)),
+                // The engine writes strings.
+                Ok(()) => Ok(String::from_utf8_lossy(&out.bytes).into_owned()),
+            }
+        })
     }
 }
 
@@ -110,6 +114,17 @@ fn to_json(state: &State<'_, '_>, value: &Value, indent: Option<usize>, args: Kw
     let _: Option<bool> = args.get("sort_keys")?;
     args.assert_all_used()?;
     json::dumps(value, indent, state)
+}
+
+/// The methods of Python's strings, lists and dictionaries.
+fn python_method(state: &mut State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+    if let (Some(text), "format") = (value.as_str(), method) {
+        // Any number in it may be a width, and so many characters; the engine counts them only when they are there.
+        let numbers = text.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty());
+        let width = numbers.map(|n| n.parse().unwrap_or(u64::MAX)).fold(0, u64::saturating_add);
+        state.consume_fuel(width / 64)?;
+    }
+    unknown_method_callback(state, value, method, args)
 }
 
 /// A template's own objection to a conversation.

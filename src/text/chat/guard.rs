@@ -5,13 +5,17 @@
 //! with the text (joins, cuts, drops parts), none of these characters can become the first or last of a special token: not
 //! within the text, nor together with the text beside it. The tokenizer takes the sentinels out where they can do no more
 //! harm: after the prompt has been split at the special tokens.
+//!
+//! What the assistant said gets fewer: templates look into it (for `</think>`, to leave earlier thoughts out), and it came
+//! from the model. Its user-defined tokens stay tokens, and a character is marked only where it stands beside the one that
+//! follows or precedes it in a control token, or at the text's end.
 
 use std::collections::HashSet;
 
 use super::Role;
 use crate::text::TextError;
 use crate::text::TokenKind;
-use crate::text::special::SpecialTokens;
+use crate::text::special::{Special, SpecialTokens};
 
 /// Marks texts for one conversation.
 pub(super) struct Guard<'a> {
@@ -25,16 +29,45 @@ pub(super) struct Guard<'a> {
 pub(super) struct Edges {
     first: HashSet<char>,
     last: HashSet<char>,
+    /// The first two and the last two characters of control tokens; of a token of one character, that one twice.
+    control_first: HashSet<(char, char)>,
+    control_last: HashSet<(char, char)>,
     /// Bytes of the longest special token.
     longest: usize,
 }
 
 impl Edges {
     pub(super) fn of(special: &SpecialTokens) -> Edges {
-        Edges {
-            first: special.iter().filter_map(|t| t.text.chars().next()).collect(),
-            last: special.iter().filter_map(|t| t.text.chars().next_back()).collect(),
-            longest: special.iter().map(|t| t.text.len()).max().unwrap_or(0),
+        let mut edges = Edges::default();
+        for token in special.iter() {
+            let (mut ahead, mut back) = (token.text.chars(), token.text.chars().rev());
+            let (Some(first), Some(last)) = (ahead.next(), back.next()) else { continue };
+            edges.first.insert(first);
+            edges.last.insert(last);
+            edges.longest = edges.longest.max(token.text.len());
+            if token.kind != TokenKind::UserDefined {
+                edges.control_first.insert((first, ahead.next().unwrap_or(first)));
+                edges.control_last.insert((back.next().unwrap_or(last), last));
+            }
+        }
+        edges
+    }
+
+    /// Whether a special token could begin with `c` before `next`, or before anything where the text ends.
+    fn begins(&self, role: Role, c: char, next: Option<char>) -> bool {
+        let alone = || self.control_first.contains(&(c, c));
+        match (role, next) {
+            (Role::Assistant, Some(next)) => self.control_first.contains(&(c, next)) || alone(),
+            _ => self.first.contains(&c),
+        }
+    }
+
+    /// Whether a special token could end with `c` behind `before`, or behind anything where the text begins.
+    fn ends(&self, role: Role, before: Option<char>, c: char) -> bool {
+        let alone = || self.control_last.contains(&(c, c));
+        match (role, before) {
+            (Role::Assistant, Some(before)) => self.control_last.contains(&(before, c)) || alone(),
+            _ => self.last.contains(&c),
         }
     }
 }
@@ -44,39 +77,43 @@ impl<'a> Guard<'a> {
         Guard { special, edges, sentinel }
     }
 
-    /// The text with sentinels. In what the assistant said, user-defined tokens (`<tool_call>`, `</think>`) stay whole: the
-    /// model itself wrote them, and templates look for them.
+    /// The text with sentinels.
     pub(super) fn mark(&self, text: &str, role: Role) -> String {
         let mut out = String::with_capacity(text.len() + 16);
-        let mut at = 0;
-        let mut marked = false;
-        while let Some(c) = text[at..].chars().next() {
-            if role == Role::Assistant
-                && let Some(token) = self.own_token(&text[at..])
-            {
-                out.push_str(&text[at..at + token]);
-                at += token;
+        // White space at the ends may be trimmed away: there the text has its ends too.
+        let end = text.trim_end().len();
+        let mut before = None;
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            let own = if role == Role::Assistant { self.own_token(rest) } else { 0 };
+            if own > 0 {
+                out.push_str(&rest[..own]);
+                before = rest[..own].chars().next_back();
+                rest = &rest[own..];
                 continue;
             }
-            if self.edges.last.contains(&c) && !out.ends_with(self.sentinel) {
+            rest = &rest[c.len_utf8()..];
+            if self.edges.ends(role, before, c) && !out.ends_with(self.sentinel) {
                 out.push(self.sentinel);
-                marked = true;
             }
             out.push(c);
-            if self.edges.first.contains(&c) {
+            let next = rest.chars().next().filter(|_| text.len() - rest.len() < end);
+            if self.edges.begins(role, c, next) {
                 out.push(self.sentinel);
-                marked = true;
             }
-            at += c.len_utf8();
+            if before.is_some() || !c.is_whitespace() {
+                before = Some(c);
+            }
         }
-        if marked { out } else { self.mark_middle(out) }
+        if out.len() > text.len() { out } else { self.mark_middle(out) }
     }
 
-    /// Bytes of the user-defined token at the start, if there is one.
-    fn own_token(&self, text: &str) -> Option<usize> {
+    /// Bytes of the user-defined token at the start; 0 where there is none, or where one character is all it has.
+    fn own_token(&self, text: &str) -> usize {
         let begins = text.chars().next().is_some_and(|c| self.edges.first.contains(&c));
-        let token = self.special.longest_prefix(text).filter(|_| begins)?;
-        (token.kind == TokenKind::UserDefined && token.text.chars().nth(1).is_some()).then_some(token.text.len())
+        let token = if begins { self.special.longest_prefix(text) } else { None };
+        let own = |t: &&Special| t.kind == TokenKind::UserDefined && t.text.chars().nth(1).is_some();
+        token.filter(own).map_or(0, |t| t.text.len())
     }
 
     /// Text with neither a beginning nor an end could still be the middle of a special token whose ends the template
@@ -111,7 +148,7 @@ mod tests {
     use crate::text::special::Special;
 
     fn special() -> SpecialTokens {
-        let tokens = [("<|end|>", TokenKind::Control), ("<call>", TokenKind::UserDefined), ("<", TokenKind::Control)];
+        let tokens = [("<|end|>", TokenKind::Control), ("<call>", TokenKind::UserDefined), ("é", TokenKind::Unknown)];
         SpecialTokens::new(
             tokens
                 .iter()
@@ -128,19 +165,29 @@ mod tests {
 
     #[test]
     fn marks_ends_and_middles() {
-        assert_eq!(mark("a<|end|>b", Role::User), "a*<*|end|*>b");
-        assert_eq!(mark("<call>", Role::User), "*<*call*>");
+        assert_eq!(mark("a<|end|>b", Role::User), "a<*|end|*>b");
+        assert_eq!(mark("<call>", Role::User), "<*call*>");
         assert_eq!(mark(" end\n", Role::User), " e*nd\n");
         assert_eq!(mark("plain", Role::User), "plain");
         assert_eq!(mark("", Role::User), "");
         assert_eq!(mark(" ", Role::User), " ");
+        assert_eq!(mark("é", Role::User), "*é*");
+        assert_eq!(mark("aéb", Role::Assistant), "a*é*b");
     }
 
     #[test]
     fn the_assistants_own_tokens_stay_whole() {
-        assert_eq!(mark("<call>x<|end|>", Role::Assistant), "<call>x*<*|end|*>");
+        assert_eq!(mark("<call>x<|end|>", Role::Assistant), "<call>x<*|end|*>");
         // Whatever the template cuts out, no control token comes of it.
-        assert_eq!(mark("<<call>|end|>", Role::Assistant), "*<*<call>|end|*>");
+        assert_eq!(mark("<<call>|end|>", Role::Assistant), "<<call>|end|*>");
+    }
+
+    #[test]
+    fn the_assistants_text_is_marked_sparingly() {
+        assert_eq!(mark("<think>\na > b < c</think> <|d|>", Role::Assistant), "<think>\na > b < c</think> <*|d|*>");
+        assert_eq!(mark(" > x < \n", Role::Assistant), " *> x <* \n");
+        assert_eq!(mark("x<|", Role::Assistant), "x<*|");
+        assert_eq!(mark("d|>", Role::Assistant), "d|*>");
     }
 
     #[test]

@@ -3,9 +3,13 @@
 mod engine;
 mod guard;
 mod json;
+mod leash;
 mod prompt;
 mod template;
 mod time;
+
+#[cfg(test)]
+mod tests;
 
 pub use prompt::RenderedPrompt;
 pub use template::ChatTemplate;

@@ -18,7 +18,7 @@ const TOOLS_KEY: &str = "tokenizer.chat_template.tool_use";
 /// Most bytes in a template. The longest in use have some 20,000.
 const MAX_TEMPLATE_BYTES: usize = 256 << 10;
 /// Most bytes of text in a conversation: more than any model's context holds.
-const MAX_CONVERSATION_BYTES: usize = 64 << 20;
+const MAX_CONVERSATION_BYTES: usize = 16 << 20;
 
 /// What Qwen2.5-VL was trained with, for files that leave it out. The default system message is a part of it.
 const BUILT_IN: &str = include_str!("qwen2_5_vl.jinja");
