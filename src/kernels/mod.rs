@@ -12,6 +12,7 @@ mod kv_cache;
 mod matmul;
 mod split;
 mod threads;
+mod vector;
 
 pub use attention::HeadDims;
 pub use error::KernelError;

@@ -1,23 +1,20 @@
 //! Attention: softmax(q · k / sqrt(head_dim)) · v.
 //!
 //! Keys and values are walked in tiles with an online softmax (Milakov and Gimelshein 2018; Dao et al. 2022): no score
-//! matrix is ever in memory.
+//! matrix is ever in memory. Exponentials are powers of two: the queries are scaled by log2(e) as well.
 //!
-//! ```text
-//! for each tile of 64 keys:
-//!     scores = queries · keysᵀ · scale          (keys brought to [dim][key], so that one vector is 16 keys)
-//!     m' = max(m, max scores); weights = exp(scores − m'); correction = exp(m − m')
-//!     l = l · correction + Σ weights;  out = out · correction + weights · values
-//! out /= l
-//! ```
 //! A task is one key head with a block of its queries (those of a group share each tile), cut by shapes only.
 
-use super::elementwise::exp;
+#[cfg(test)]
+mod tests;
+mod tile;
+
 use super::kv_cache::{Half, KvData};
 use super::split::Parts;
-use super::{Cpu, Isa, KvCache};
-use crate::quant::read_f16;
+use super::vector::dispatch;
+use super::{Cpu, KvCache};
 use std::cell::RefCell;
+use tile::ManyQueries;
 
 /// How attention's heads are laid out. Scores are scaled by `1 / sqrt(head_dim)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,25 +27,54 @@ pub struct HeadDims {
     pub head_dim: usize,
 }
 
-/// Keys of a tile.
-const TILE: usize = 64;
-/// Rows of queries that a task handles (heads of a group times tokens).
-const QUERY_ROWS: usize = 32;
+/// Rows of queries that a task handles (heads of a group times tokens): enough to make little of widening each tile of
+/// keys once per task, few enough that queries and results (2 x 64 KiB) stay in the second-level cache.
+const QUERY_ROWS: usize = 128;
 
 /// Working memory of one thread.
 #[derive(Default)]
 struct Work {
-    /// Queries of the task, scaled, `[row][dim]`.
+    /// Queries of the task, scaled, `[row][head_dim up to a multiple of 4]`.
     q: Vec<f32>,
-    /// The tile's keys, `[dim][TILE]`.
-    keys: Vec<f32>,
-    /// The tile's values, `[TILE][dim]`.
-    values: Vec<f32>,
-    /// `[row][dim]`
+    /// Results, laid out alike.
     out: Vec<f32>,
-    /// Largest score so far, and sum of weights, by row.
-    max: Vec<f32>,
-    sum: Vec<f32>,
+    /// What the kernels need beside: see [`Work::take`].
+    memory: Vec<CacheLine>,
+}
+
+/// 64 bytes on a boundary of 64.
+#[derive(Clone, Copy, Default)]
+#[repr(C, align(64))]
+struct CacheLine([f32; 16]);
+
+impl Work {
+    /// Arrays of these sizes, apart from each other, each on a cache line. Valid until the next call; their content is
+    /// unspecified.
+    fn take<const N: usize>(&mut self, sizes: [usize; N]) -> [*mut f32; N] {
+        let lines = sizes.map(|n| n.div_ceil(16));
+        let total = lines.iter().sum();
+        if self.memory.len() < total {
+            self.memory.resize(total, CacheLine::default());
+        }
+        let mut rest = &mut self.memory[..];
+        lines.map(|n| {
+            let (part, tail) = std::mem::take(&mut rest).split_at_mut(n);
+            rest = tail;
+            part.as_mut_ptr().cast()
+        })
+    }
+
+    /// The rows of the results.
+    fn results(&self, head_dim: usize) -> impl Iterator<Item = &[f32]> {
+        self.out.chunks_exact(head_dim.next_multiple_of(4)).map(move |row| &row[..head_dim])
+    }
+
+    /// Adds a row of queries, scaled.
+    fn push(&mut self, row: &[f32]) {
+        let scale = std::f32::consts::LOG2_E / (row.len() as f32).sqrt();
+        self.q.extend(row.iter().map(|x| x * scale));
+        self.q.resize(self.q.len().next_multiple_of(4), 0.0);
+    }
 }
 
 thread_local! {
@@ -62,133 +88,16 @@ enum Source<'a> {
     F16 { data: &'a [u16], stride: usize },
 }
 
-impl Source<'_> {
-    /// Row `i`, of `out.len()` numbers.
-    #[inline(always)]
-    fn row(&self, i: usize, out: &mut [f32]) {
-        match *self {
-            Source::F32 { data, stride } => out.copy_from_slice(&data[i * stride..][..out.len()]),
-            Source::F16 { data, stride } => {
-                let n = out.len();
-                for (o, &h) in out.iter_mut().zip(&data[i * stride..][..n]) {
-                    *o = read_f16(&h.to_le_bytes(), 0);
-                }
-            }
-        }
-    }
-}
-
 /// One task: some rows of queries against one head's keys.
 struct Task<'a> {
     keys: Source<'a>,
     values: Source<'a>,
     head_dim: usize,
     rows: usize,
-    /// Keys that row `i` sees: the first `visible(i)`; grows with `i`.
+    /// Keys that the last row sees.
+    keys_seen: usize,
+    /// Keys that row `i` sees: the first `visible(i)`, at least 1; never fewer than the row before.
     visible: &'a dyn Fn(usize) -> usize,
-}
-
-#[inline(always)]
-fn run_body(task: &Task<'_>, w: &mut Work) {
-    let dim = task.head_dim;
-    let last = (0..task.rows).map(task.visible).max().unwrap_or(0);
-    w.keys.resize(dim * TILE, 0.0);
-    w.values.resize(TILE * dim, 0.0);
-    w.out.clear();
-    w.out.resize(task.rows * dim, 0.0);
-    w.max.clear();
-    w.max.resize(task.rows, f32::NEG_INFINITY);
-    w.sum.clear();
-    w.sum.resize(task.rows, 0.0);
-    for start in (0..last).step_by(TILE) {
-        let n = TILE.min(last - start);
-        load_tile(task, w, start, n);
-        for row in 0..task.rows {
-            let seen = (task.visible)(row).saturating_sub(start).min(n);
-            if seen > 0 {
-                one_row(w, row, dim, seen);
-            }
-        }
-    }
-    for (out, &sum) in w.out.chunks_exact_mut(dim).zip(&w.sum) {
-        let inverse = 1.0 / sum;
-        out.iter_mut().for_each(|o| *o *= inverse);
-    }
-}
-
-#[inline(always)]
-fn load_tile(task: &Task<'_>, w: &mut Work, start: usize, n: usize) {
-    let dim = task.head_dim;
-    // The values' place serves for a key on its way into columns.
-    let (first, _) = w.values.split_at_mut(dim);
-    for key in 0..n {
-        task.keys.row(start + key, first);
-        for (column, &x) in w.keys.chunks_exact_mut(TILE).zip(first.iter()) {
-            column[key] = x;
-        }
-    }
-    for (i, value) in w.values.chunks_exact_mut(dim).enumerate().take(n) {
-        task.values.row(start + i, value);
-    }
-}
-
-/// Adds the tile's first `seen` keys to one row of queries.
-#[inline(always)]
-fn one_row(w: &mut Work, row: usize, dim: usize, seen: usize) {
-    let mut scores = [0.0f32; TILE];
-    for (&q, keys) in w.q[row * dim..][..dim].iter().zip(w.keys.as_chunks::<TILE>().0) {
-        for (s, &k) in scores.iter_mut().zip(keys) {
-            *s += q * k;
-        }
-    }
-    scores[seen..].fill(f32::NEG_INFINITY);
-    let max = scores.iter().fold(w.max[row], |m, &s| m.max(s));
-    let correction = exp(w.max[row] - max);
-    let mut sum = 0.0;
-    for s in &mut scores {
-        *s = exp(*s - max);
-    }
-    for &s in &scores {
-        sum += s;
-    }
-    let out = &mut w.out[row * dim..][..dim];
-    out.iter_mut().for_each(|o| *o *= correction);
-    for (&s, values) in scores[..seen].iter().zip(w.values.chunks_exact(dim)) {
-        for (o, &v) in out.iter_mut().zip(values) {
-            *o += s * v;
-        }
-    }
-    w.sum[row] = w.sum[row] * correction + sum;
-    w.max[row] = max;
-}
-
-/// [`run_body`], compiled for the instruction set.
-fn run(isa: Isa, task: &Task<'_>, work: &mut Work) {
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,f16c")]
-    fn avx2(task: &Task<'_>, work: &mut Work) {
-        run_body(task, work);
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
-    fn avx512(task: &Task<'_>, work: &mut Work) {
-        run_body(task, work);
-    }
-    match isa {
-        // SAFETY: a `Cpu` holds this value only after `Isa::is_available` said that the processor has it.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { avx2(task, work) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { avx512(task, work) },
-        _ => run_body(task, work),
-    }
-}
-
-/// Copies a row of queries, scaled.
-fn push_scaled(q: &mut Vec<f32>, row: &[f32], head_dim: usize) {
-    let scale = 1.0 / (head_dim as f32).sqrt();
-    q.extend(row.iter().map(|x| x * scale));
 }
 
 impl Cpu {
@@ -234,12 +143,14 @@ impl Cpu {
             WORK.with_borrow_mut(|w| {
                 w.q.clear();
                 for row in 0..n * group {
-                    push_scaled(&mut w.q, &q[at(row)..][..head_dim], head_dim);
+                    w.push(&q[at(row)..][..head_dim]);
                 }
                 let visible = |row: usize| start + first + row / group + 1;
                 let (keys, values) = (source(Half::Keys, kv_head), source(Half::Values, kv_head));
-                run(self.isa(), &Task { keys, values, head_dim, rows: n * group, visible: &visible }, w);
-                for (row, result) in w.out.chunks_exact(head_dim).enumerate() {
+                let keys_seen = start + first + n;
+                let task = Task { keys, values, head_dim, rows: n * group, keys_seen, visible: &visible };
+                dispatch(self.isa(), ManyQueries { task: &task, work: w });
+                for (row, result) in w.results(head_dim).take(n * group).enumerate() {
                     // SAFETY: tasks have different tokens or heads.
                     unsafe { out.part(at(row)..at(row) + head_dim) }.copy_from_slice(result);
                 }
@@ -280,12 +191,13 @@ impl Cpu {
             WORK.with_borrow_mut(|w| {
                 w.q.clear();
                 for row in first..first + rows {
-                    push_scaled(&mut w.q, &q[at(row)..][..head_dim], head_dim);
+                    w.push(&q[at(row)..][..head_dim]);
                 }
                 let visible = |_| segment.len();
-                let task = Task { keys: source(k), values: source(v), head_dim, rows, visible: &visible };
-                run(self.isa(), &task, w);
-                for (row, result) in w.out.chunks_exact(head_dim).enumerate() {
+                let (keys, values) = (source(k), source(v));
+                let task = Task { keys, values, head_dim, rows, keys_seen: segment.len(), visible: &visible };
+                dispatch(self.isa(), ManyQueries { task: &task, work: w });
+                for (row, result) in w.results(head_dim).take(rows).enumerate() {
                     let at = at(first + row);
                     // SAFETY: tasks have different rows or heads.
                     unsafe { out.part(at..at + head_dim) }.copy_from_slice(result);

@@ -1,0 +1,150 @@
+//! Attention against nested loops in float64, on every instruction set of this machine.
+
+use super::*;
+use crate::kernels::{Isa, KvType};
+
+/// Numbers in -1..1 that look random.
+fn noise(n: usize, seed: u64) -> Vec<f32> {
+    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        (x >> 40) as f32 / 8_388_608.0 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+/// softmax(q k / sqrt(d)) v for one query; keys and values are rows.
+fn naive(q: &[f32], keys: &[&[f32]], values: &[&[f32]]) -> Vec<f64> {
+    let scale = 1.0 / (q.len() as f64).sqrt();
+    let dot = |k: &&[f32]| q.iter().zip(*k).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() * scale;
+    let scores: Vec<f64> = keys.iter().map(dot).collect();
+    let max = scores.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b));
+    let weights: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    (0..q.len()).map(|d| weights.iter().zip(values).map(|(w, v)| w * f64::from(v[d])).sum::<f64>() / sum).collect()
+}
+
+fn assert_near(found: &[f32], wanted: &[f64], tolerance: f64, what: &str) {
+    for (i, (f, w)) in found.iter().zip(wanted).enumerate() {
+        assert!((f64::from(*f) - w).abs() <= tolerance, "{what}: number {i} is {f}, not {w}");
+    }
+}
+
+/// Runs a test on all kernels, with one thread and with three, whose results must be the same bytes.
+fn on_every_isa(test: impl Fn(&Cpu) -> Vec<f32>) {
+    let names: Vec<_> = Isa::available().map(Isa::name).collect();
+    println!("kernels that run here: {}", names.join(", "));
+    if let Ok(expected) = std::env::var("QLENS_EXPECT_ISA") {
+        assert!(names.contains(&expected.as_str()), "QLENS_EXPECT_ISA={expected}, but only {names:?} run here");
+    }
+    for isa in Isa::available() {
+        let results = [1, 3].map(|threads| test(&Cpu::with_isa(threads, isa).unwrap()));
+        let bits = results.map(|r| r.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
+        assert!(bits[0] == bits[1], "{}: other bytes with 3 threads", isa.name());
+    }
+}
+
+#[test]
+fn segments_match_nested_loops() {
+    for (head_dim, n_heads, lens) in [
+        (80, 2, vec![64, 65, 1, 3, 4, 16]),
+        (32, 3, vec![64, 0, 130]),
+        (128, 1, vec![2, 31, 33]),
+        (2, 2, vec![17, 1]),
+        (6, 1, vec![9, 200]),
+        (96, 2, vec![]),
+    ] {
+        let borders: Vec<usize> = std::iter::once(0)
+            .chain(lens.iter().scan(0, |s, n| {
+                *s += n;
+                Some(*s)
+            }))
+            .collect();
+        let (width, rows) = (n_heads * head_dim, borders[lens.len()]);
+        let [mut q, k, v] = [1, 2, 3].map(|seed| noise(rows * width, seed));
+        q.iter_mut().for_each(|x| *x *= 6.0);
+        on_every_isa(|cpu| {
+            let mut out = vec![f32::NAN; rows * width];
+            let dims = HeadDims { n_heads, n_kv_heads: n_heads, head_dim };
+            cpu.attention_segments(dims, &q, &k, &v, &borders, &mut out);
+            for s in borders.windows(2) {
+                for row in s[0]..s[1] {
+                    for head in 0..n_heads {
+                        let at = |row: usize| row * width + head * head_dim;
+                        let keys: Vec<&[f32]> = (s[0]..s[1]).map(|r| &k[at(r)..][..head_dim]).collect();
+                        let values: Vec<&[f32]> = (s[0]..s[1]).map(|r| &v[at(r)..][..head_dim]).collect();
+                        let wanted = naive(&q[at(row)..][..head_dim], &keys, &values);
+                        let what = format!("{} dim {head_dim} row {row} head {head}", cpu.isa().name());
+                        assert_near(&out[at(row)..][..head_dim], &wanted, 4e-6, &what);
+                    }
+                }
+            }
+            out
+        });
+    }
+}
+
+/// Causal attention of `tokens` tokens after `start` earlier ones, all results checked.
+fn check_cached(cpu: &Cpu, dims: HeadDims, ty: KvType, (start, tokens): (usize, usize), size: f32) -> Vec<f32> {
+    let HeadDims { n_heads, n_kv_heads, head_dim } = dims;
+    let (all, kv_width) = (start + tokens, n_kv_heads * head_dim);
+    let mut cache = KvCache::new(ty, 2, n_kv_heads, head_dim, all + 3).unwrap();
+    // Whole multiples of 1/64 below 4 are exact in half precision.
+    let exact = |seed| -> Vec<f32> { noise(all * kv_width, seed).iter().map(|x| (x * 64.0).round() / 64.0).collect() };
+    let (k, v) = (exact(5), exact(6));
+    let q: Vec<f32> = noise(tokens * n_heads * head_dim, 7).iter().map(|x| x * size).collect();
+    cpu.kv_store(&mut cache, 1, 0, &k[..start * kv_width], &v[..start * kv_width]);
+    cpu.kv_store(&mut cache, 1, start, &k[start * kv_width..], &v[start * kv_width..]);
+    let mut out = vec![f32::NAN; q.len()];
+    cpu.attention_cached(dims, &q, &cache, 1, start, &mut out);
+    for token in 0..tokens {
+        for head in 0..n_heads {
+            let kv_head = head / (n_heads / n_kv_heads);
+            let rows = |r: usize| r * kv_width + kv_head * head_dim..r * kv_width + (kv_head + 1) * head_dim;
+            let keys: Vec<&[f32]> = (0..=start + token).map(|r| &k[rows(r)]).collect();
+            let values: Vec<&[f32]> = (0..=start + token).map(|r| &v[rows(r)]).collect();
+            let at = (token * n_heads + head) * head_dim;
+            let wanted = naive(&q[at..at + head_dim], &keys, &values);
+            let what = format!("{} {dims:?} {ty:?} {start}+{tokens} token {token} head {head}", cpu.isa().name());
+            // Rounding of a score of size s moves weights by s * 2^-23.
+            let tolerance = 3e-6 + 4e-7 * f64::from(size) * (head_dim as f64).sqrt();
+            assert_near(&out[at..at + head_dim], &wanted, tolerance, &what);
+        }
+    }
+    out
+}
+
+#[test]
+fn cached_matches_nested_loops() {
+    let dims = |n_heads, n_kv_heads, head_dim| HeadDims { n_heads, n_kv_heads, head_dim };
+    for (dims, sizes) in [
+        (dims(16, 2, 128), [(0, 1), (63, 2), (600, 1), (1, 33)]),
+        (dims(7, 1, 80), [(0, 3), (64, 1), (512, 1), (100, 17)]),
+        (dims(2, 2, 32), [(0, 0), (0, 70), (511, 3), (1030, 1)]),
+        (dims(3, 1, 2), [(0, 17), (130, 1), (5, 2), (0, 1)]),
+        (dims(4, 1, 96), [(65, 9), (66, 8), (0, 8), (1025, 2)]),
+    ] {
+        for size in sizes {
+            for ty in [KvType::F16, KvType::F32] {
+                on_every_isa(|cpu| check_cached(cpu, dims, ty, size, 3.0));
+            }
+        }
+    }
+}
+
+/// Scores of thousands, positive and negative: one key takes all the weight, nothing overflows.
+#[test]
+fn extreme_scores_stay_finite() {
+    for size in [300.0, 3e4] {
+        for tokens in [1, 20] {
+            let dims = HeadDims { n_heads: 4, n_kv_heads: 2, head_dim: 32 };
+            on_every_isa(|cpu| {
+                let out = check_cached(cpu, dims, KvType::F32, (90, tokens), size);
+                assert!(out.iter().all(|x| x.is_finite()));
+                out
+            });
+        }
+    }
+}

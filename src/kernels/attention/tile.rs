@@ -1,0 +1,297 @@
+//! Attention of many queries: register-blocked products, with one query per lane.
+//!
+//! ```text
+//! queries are turned once: qt[dim][lane], a block of 2 vectors of queries per register pair
+//! for each tile of 64 keys (widened to float32 once for all blocks):
+//!     for each block of queries:
+//!         s[key][lane] = sum over dim of key[dim] * qt[dim][lane]        M keys x 2 vectors in registers
+//!         m' = max(m, s);  s = 2^(s - m');  c = 2^(m - m');  l = l c + sum of s
+//!         ot[dim][lane] = c ot[dim][lane] + sum over keys of value[dim] * s[key][lane]     M dims x 2 vectors
+//! out = ot turned back, / l
+//! ```
+//! With queries in lanes nothing needs a sum across lanes, keys and values are read as they lie (one number to all
+//! lanes), and masks are comparisons of lanes. Each lane's result depends on its own query and keys only, so it is the
+//! same in whatever block a query comes. M x 2 accumulators hide the latency of the multiply-adds (4 cycles, two per
+//! cycle): 8 x 2 with 32 registers, 4 x 2 with 16. 64 keys x 32 lanes of scores (8 KiB) and a block's queries
+//! (128 x 32: 16 KiB) stay in a first-level cache of 32 KiB, keys and values of the tile in the second level.
+
+use super::{Source, Task, Work};
+use crate::kernels::vector::{Kernel, Lanes, exp2_nonpositive};
+
+/// Keys of a tile: the attention window of the vision tower, and a multiple of every M.
+const KEYS: usize = 64;
+
+/// Runs a [`Task`]; the result is in [`Work::out`].
+pub(super) struct ManyQueries<'a> {
+    pub(super) task: &'a Task<'a>,
+    pub(super) work: &'a mut Work,
+}
+
+impl Kernel for ManyQueries<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        let (task, work) = (self.task, self.work);
+        let mut t = Tiles::new(l, task, work);
+        for start in (0..task.keys_seen).step_by(KEYS) {
+            let n = KEYS.min(task.keys_seen - start);
+            t.load(start, n);
+            for block in 0..t.blocks {
+                t.block(block, start, n);
+            }
+        }
+        t.finish(&mut work.out);
+    }
+}
+
+/// A task's pieces of working memory. Each pointer leads into one allocation that outlives this, to as many floats as
+/// its comment says (W = 2 N lanes of a block).
+struct Tiles<'a, L: Lanes> {
+    l: L,
+    task: &'a Task<'a>,
+    /// Blocks of W queries.
+    blocks: usize,
+    /// `head_dim` up to a multiple of 4: the stride of the rows below.
+    stride: usize,
+    /// `[blocks][stride][W]`: queries and results, turned.
+    qt: *mut f32,
+    ot: *mut f32,
+    /// `[KEYS][W]`
+    scores: *mut f32,
+    /// `[KEYS][stride]`
+    keys: *mut f32,
+    values: *mut f32,
+    /// `[blocks][W]`: largest score, sum of weights, number of visible keys.
+    max: *mut f32,
+    sum: *mut f32,
+    visible: *mut f32,
+}
+
+impl<'a, L: Lanes> Tiles<'a, L> {
+    const W: usize = 2 * L::N;
+
+    #[inline(always)]
+    fn new(l: L, task: &'a Task<'a>, work: &mut Work) -> Self {
+        let stride = task.head_dim.next_multiple_of(4);
+        let blocks = task.rows.div_ceil(Self::W);
+        let rows = blocks * Self::W;
+        let sizes = [rows * stride, rows * stride, KEYS * Self::W, KEYS * stride, KEYS * stride, rows, rows, rows];
+        let [qt, ot, scores, keys, values, max, sum, visible] = work.take(sizes);
+        let t = Self { l, task, blocks, stride, qt, ot, scores, keys, values, max, sum, visible };
+        assert_eq!(work.q.len(), task.rows * stride, "queries of the task");
+        work.q.resize(rows * stride, 0.0);
+        // SAFETY: all indices stay within the sizes above: `rows` of each per-row array, `rows * stride` of the queries.
+        unsafe {
+            for row in 0..rows {
+                let seen = (task.visible)(row.min(task.rows - 1)).min(task.keys_seen);
+                *visible.add(row) = seen as f32;
+                *max.add(row) = f32::NEG_INFINITY;
+                *sum.add(row) = 0.0;
+            }
+            std::slice::from_raw_parts_mut(ot, rows * stride).fill(0.0);
+            t.turn_queries(work.q.as_ptr());
+        }
+        t
+    }
+
+    /// Fills `qt`.
+    ///
+    /// # Safety
+    /// `q` leads to `[blocks * W][stride]` floats.
+    #[inline(always)]
+    unsafe fn turn_queries(&self, q: *const f32) {
+        for part in 0..2 * self.blocks {
+            for d in (0..self.stride).step_by(4) {
+                // SAFETY: rows `part * N..` of `blocks * W` and dims `d..d + 4` of `stride`, a multiple of 4.
+                unsafe {
+                    let columns = self.l.load_columns(q.add(part * L::N * self.stride + d), self.stride);
+                    for (j, column) in columns.into_iter().enumerate() {
+                        self.l.store(self.qt.add(self.turned(part, d + j)), column);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where dimension `d` of the queries `part * N..` is in `qt` and `ot`.
+    #[inline(always)]
+    fn turned(&self, part: usize, d: usize) -> usize {
+        ((part / 2) * self.stride + d) * Self::W + (part % 2) * L::N
+    }
+
+    /// Widens keys and values `start..start + n` into the tile; the keys up to the next multiple of M become zero.
+    #[inline(always)]
+    fn load(&mut self, start: usize, n: usize) {
+        let (dim, stride) = (self.task.head_dim, self.stride);
+        for i in 0..KEYS.min(n.next_multiple_of(8)) {
+            // SAFETY: `i < KEYS` rows of `stride >= head_dim` floats.
+            let row = |p: *mut f32| unsafe { std::slice::from_raw_parts_mut(p.add(i * stride), dim) };
+            if i < n {
+                widen(self.l, self.task.keys, start + i, row(self.keys));
+                widen(self.l, self.task.values, start + i, row(self.values));
+            } else {
+                row(self.keys).fill(0.0);
+            }
+        }
+    }
+
+    /// Adds the tile's `n` keys from `start` to a block of queries.
+    #[inline(always)]
+    fn block(&mut self, block: usize, start: usize, n: usize) {
+        let (l, first) = (self.l, block * Self::W);
+        // SAFETY: `first + W <= blocks * W`, the length of the per-row arrays; rows see more keys the later they come.
+        let (fewest, most) = unsafe { (*self.visible.add(first), *self.visible.add(first + Self::W - 1)) };
+        if most <= start as f32 {
+            return;
+        }
+        let mut top = if L::WIDE { self.scores::<8>(block, n) } else { self.scores::<4>(block, n) };
+        if fewest < (start + n.next_multiple_of(8)) as f32 {
+            top = self.mask(block, start, n.next_multiple_of(8));
+        }
+        let correction = std::array::from_fn(|j| {
+            let at = first + j * L::N;
+            // SAFETY: lanes `at..at + N` of the per-row arrays; `j * N + N <= W` of the scores.
+            unsafe {
+                let before = l.load(self.max.add(at));
+                let max = l.max(top[j], before);
+                l.store(self.max.add(at), max);
+                let correction = exp2_nonpositive(l, l.sub(before, max));
+                let mut sum = l.mul(l.load(self.sum.add(at)), correction);
+                for key in 0..n {
+                    let p = self.scores.add(key * Self::W + j * L::N);
+                    let weight = exp2_nonpositive(l, l.sub(l.load(p), max));
+                    sum = l.add(sum, weight);
+                    l.store(p, weight);
+                }
+                l.store(self.sum.add(at), sum);
+                correction
+            }
+        });
+        if L::WIDE { self.add_values::<8>(block, n, correction) } else { self.add_values::<4>(block, n, correction) }
+    }
+
+    /// Scores of the tile's keys (`n` up to the next multiple of M); yields their maximum per lane.
+    #[inline(always)]
+    fn scores<const M: usize>(&mut self, block: usize, n: usize) -> [L::V; 2] {
+        let (l, dim, stride) = (self.l, self.task.head_dim, self.stride);
+        let mut top = [l.splat(f32::NEG_INFINITY); 2];
+        for key in (0..n).step_by(M) {
+            let mut acc = [[l.splat(0.0); 2]; M];
+            // SAFETY: `key + M <= KEYS` rows of keys and scores (M divides KEYS); `dim <= stride` rows of the block.
+            unsafe {
+                let (keys, q) = (self.keys.add(key * stride), self.qt.add(block * stride * Self::W));
+                for d in 0..dim {
+                    let q = [l.load(q.add(d * Self::W)), l.load(q.add(d * Self::W + L::N))];
+                    for (m, acc) in acc.iter_mut().enumerate() {
+                        let k = l.splat(*keys.add(m * stride + d));
+                        *acc = [l.mul_add(k, q[0], acc[0]), l.mul_add(k, q[1], acc[1])];
+                    }
+                }
+                for (m, acc) in acc.iter().enumerate() {
+                    for j in 0..2 {
+                        top[j] = l.max(acc[j], top[j]);
+                        l.store(self.scores.add((key + m) * Self::W + j * L::N), acc[j]);
+                    }
+                }
+            }
+        }
+        top
+    }
+
+    /// Makes the scores of invisible keys minus infinity; yields the maxima of the visible ones.
+    #[inline(always)]
+    fn mask(&mut self, block: usize, start: usize, n: usize) -> [L::V; 2] {
+        let l = self.l;
+        std::array::from_fn(|j| {
+            let (hidden, mut top) = (l.splat(f32::NEG_INFINITY), l.splat(f32::NEG_INFINITY));
+            // SAFETY: lanes of the block; `n <= KEYS`.
+            unsafe {
+                let visible = l.load(self.visible.add(block * Self::W + j * L::N));
+                for key in 0..n {
+                    let p = self.scores.add(key * Self::W + j * L::N);
+                    let score = l.select_lt(l.splat((start + key) as f32), visible, l.load(p), hidden);
+                    top = l.max(score, top);
+                    l.store(p, score);
+                }
+            }
+            top
+        })
+    }
+
+    /// `ot = ot * correction + values * weights` for the tile's `n` keys.
+    #[inline(always)]
+    fn add_values<const M: usize>(&mut self, block: usize, n: usize, correction: [L::V; 2]) {
+        let dim = self.task.head_dim;
+        let whole = dim / M * M;
+        for d in (0..whole).step_by(M) {
+            self.add_dims::<M>(block, d, n, correction);
+        }
+        for d in whole..dim {
+            self.add_dims::<1>(block, d, n, correction);
+        }
+    }
+
+    /// [`Self::add_values`] for the dimensions `d..d + M`.
+    #[inline(always)]
+    fn add_dims<const M: usize>(&mut self, block: usize, d: usize, n: usize, correction: [L::V; 2]) {
+        let (l, stride) = (self.l, self.stride);
+        // SAFETY: `d + M <= head_dim <= stride` rows of the block and numbers of a value; `n <= KEYS` keys.
+        unsafe {
+            let out = self.ot.add((block * stride + d) * Self::W);
+            let mut acc: [[L::V; 2]; M] = std::array::from_fn(|m| {
+                std::array::from_fn(|j| l.mul(l.load(out.add(m * Self::W + j * L::N)), correction[j]))
+            });
+            for key in 0..n {
+                let weights = self.scores.add(key * Self::W);
+                let weights = [l.load(weights), l.load(weights.add(L::N))];
+                let values = self.values.add(key * stride + d);
+                for (m, acc) in acc.iter_mut().enumerate() {
+                    let v = l.splat(*values.add(m));
+                    *acc = [l.mul_add(v, weights[0], acc[0]), l.mul_add(v, weights[1], acc[1])];
+                }
+            }
+            for (m, acc) in acc.iter().enumerate() {
+                l.store(out.add(m * Self::W), acc[0]);
+                l.store(out.add(m * Self::W + L::N), acc[1]);
+            }
+        }
+    }
+
+    /// Turns the results back into `out`, `[blocks * W][stride]`, over the sums of weights.
+    #[inline(always)]
+    fn finish(self, out: &mut Vec<f32>) {
+        let l = self.l;
+        out.resize(self.blocks * Self::W * self.stride, 0.0);
+        for part in 0..2 * self.blocks {
+            // SAFETY: rows `part * N..` of `blocks * W`, dims `d..d + 4` of `stride`: within `out` and `ot`.
+            unsafe {
+                let sum = l.load(self.sum.add(part * L::N));
+                for d in (0..self.stride).step_by(4) {
+                    let column = |j| l.div(l.load(self.ot.add(self.turned(part, d + j))), sum);
+                    let p = out.as_mut_ptr().add(part * L::N * self.stride + d);
+                    l.store_columns(p, self.stride, std::array::from_fn(column));
+                }
+            }
+        }
+    }
+}
+
+/// Row `i` of a source as float32.
+#[inline(always)]
+fn widen<L: Lanes>(l: L, source: Source<'_>, i: usize, out: &mut [f32]) {
+    match source {
+        Source::F32 { data, stride } => out.copy_from_slice(&data[i * stride..][..out.len()]),
+        Source::F16 { data, stride } => {
+            let row = &data[i * stride..][..out.len()];
+            let whole = out.len() / L::N * L::N;
+            for at in (0..whole).step_by(L::N) {
+                // SAFETY: `at + N <= whole <= len` of both.
+                unsafe { l.store(out.as_mut_ptr().add(at), l.load_f16(row.as_ptr().add(at))) };
+            }
+            for (out, &bits) in out[whole..].iter_mut().zip(&row[whole..]) {
+                *out = half::f16::from_bits(bits).to_f32();
+            }
+        }
+    }
+}
