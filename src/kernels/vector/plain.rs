@@ -98,9 +98,10 @@ impl Lanes for Plain {
 
     #[inline(always)]
     unsafe fn store_columns(self, p: *mut f32, stride: usize, columns: [V; 4]) {
-        for i in 0..4 {
+        let [a, b, c, d] = columns;
+        for (i, row) in [0, 1, 2, 3].map(|i| [a[i], b[i], c[i], d[i]]).into_iter().enumerate() {
             // SAFETY: the caller vouches for 4 floats in each of 4 rows.
-            unsafe { self.store(p.add(i * stride), from_fn(|j| columns[j][i])) };
+            unsafe { self.store(p.add(i * stride), row) };
         }
     }
 }
