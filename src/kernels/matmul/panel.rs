@@ -146,26 +146,49 @@ fn unpack_row_on<F: BlockFormat>(
     }
 }
 
-/// `[row][column]` to `[column / 4][row][4]`, for the first `n` columns (a multiple of 16).
+/// `[row][column]` to `[column / 4][row][4]`, for the first `n` columns (a multiple of 16): four rows by sixteen columns
+/// at a time.
 fn transpose(from: &[u8], to: &mut [u8], n: usize) {
-    let quads = |row: usize, column: usize| -> [[u8; 4]; 4] {
-        std::array::from_fn(|i| {
-            let at = row * CHUNK + column + 4 * i;
-            [from[at], from[at + 1], from[at + 2], from[at + 3]]
-        })
-    };
-    // Four rows by sixteen columns at a time: the compiler makes shuffles of 16-byte vectors of it.
-    for row in (0..ROWS).step_by(4) {
-        for column in (0..n).step_by(16) {
-            let rows: [[[u8; 4]; 4]; 4] = std::array::from_fn(|r| quads(row + r, column));
-            for quad in 0..4 {
-                let to = &mut to[((column / 4 + quad) * ROWS + row) * 4..][..16];
-                for r in 0..4 {
-                    to[4 * r..4 * r + 4].copy_from_slice(&rows[r][quad]);
-                }
+    assert!(n.is_multiple_of(16) && n <= CHUNK && from.len() >= ROWS * CHUNK && to.len() >= ROWS * CHUNK);
+    for column in (0..n).step_by(16) {
+        for row in (0..ROWS).step_by(4) {
+            let at = |r: usize| (row + r) * CHUNK + column;
+            let quads = transpose_4x4([&from[at(0)..], &from[at(1)..], &from[at(2)..], &from[at(3)..]]);
+            for (i, quad) in quads.iter().enumerate() {
+                to[((column / 4 + i) * ROWS + row) * 4..][..16].copy_from_slice(quad);
             }
         }
     }
+}
+
+/// The transpose of four rows of four 4-byte quads.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn transpose_4x4(rows: [&[u8]; 4]) -> [[u8; 16]; 4] {
+    use std::arch::x86_64::*;
+    let load = |r: &[u8]| {
+        let r = &r[..16];
+        // SAFETY: sixteen bytes, just cut out; SSE2 is part of x86-64.
+        unsafe { _mm_loadu_si128(r.as_ptr().cast()) }
+    };
+    let [a, b, c, d] = rows.map(load);
+    // SAFETY: SSE2 is part of x86-64; the vectors have the size of the arrays.
+    unsafe {
+        let (ab, cd) = (_mm_unpacklo_epi32(a, b), _mm_unpacklo_epi32(c, d));
+        let (ab_high, cd_high) = (_mm_unpackhi_epi32(a, b), _mm_unpackhi_epi32(c, d));
+        std::mem::transmute::<[__m128i; 4], [[u8; 16]; 4]>([
+            _mm_unpacklo_epi64(ab, cd),
+            _mm_unpackhi_epi64(ab, cd),
+            _mm_unpacklo_epi64(ab_high, cd_high),
+            _mm_unpackhi_epi64(ab_high, cd_high),
+        ])
+    }
+}
+
+/// The transpose of four rows of four 4-byte quads.
+#[cfg(not(target_arch = "x86_64"))]
+fn transpose_4x4(rows: [&[u8]; 4]) -> [[u8; 16]; 4] {
+    std::array::from_fn(|quad| std::array::from_fn(|i| rows[i / 4][4 * quad + i % 4]))
 }
 
 /// Adds one tile times its chunk of all tokens to the sums.
