@@ -32,7 +32,22 @@ pub(super) trait FloatFormat {
     const BYTES: usize;
     /// Number `i`.
     fn read(bytes: &[u8], i: usize) -> f32;
+    /// The first sixteen numbers.
+    ///
+    /// # Safety
+    /// The processor has the instruction set of `L`.
+    ///
+    /// # Panics
+    /// There are fewer.
+    #[inline(always)]
+    unsafe fn read_strip<L: Lanes>(bytes: &[u8]) -> [f32; STRIP] {
+        let bytes = &bytes[..STRIP * Self::BYTES];
+        std::array::from_fn(|i| Self::read(bytes, i))
+    }
 }
+
+/// Numbers that are converted together.
+pub(super) const STRIP: usize = 16;
 
 pub(super) struct F32;
 pub(super) struct F16;
@@ -51,6 +66,14 @@ impl FloatFormat for F16 {
     #[inline(always)]
     fn read(b: &[u8], i: usize) -> f32 {
         read_f16(b, 2 * i)
+    }
+    #[inline(always)]
+    unsafe fn read_strip<L: Lanes>(bytes: &[u8]) -> [f32; STRIP] {
+        let mut out = [0.0; STRIP];
+        let (strips, _) = bytes.as_chunks::<{ 2 * STRIP }>();
+        // SAFETY: by the contract of this function.
+        unsafe { L::widen_f16(&strips[0], &mut out) };
+        out
     }
 }
 
@@ -101,7 +124,8 @@ struct Chunk<'a> {
 /// The instruction set of `L` is enabled in the caller.
 #[inline(always)]
 unsafe fn one_chunk<F: FloatFormat, L: Lanes>(tile: &mut FloatTile, chunk: &Chunk<'_>, target: &Target<'_, '_>) {
-    unpack::<F>(&mut tile.w, chunk, target);
+    // SAFETY: as for this function.
+    unsafe { unpack::<F, L>(&mut tile.w, chunk, target) };
     let mut token = 0;
     while token < chunk.tokens {
         let left = (chunk.tokens - token).min(L::TOKENS);
@@ -123,9 +147,11 @@ unsafe fn one_chunk<F: FloatFormat, L: Lanes>(tile: &mut FloatTile, chunk: &Chun
 }
 
 /// Brings the chunk's columns of the target's rows into `w`, `[column][row]`; rows that the panel lacks become zeros.
+///
+/// # Safety
+/// The processor has the instruction set of `L`.
 #[inline(always)]
-fn unpack<F: FloatFormat>(w: &mut [f32], chunk: &Chunk<'_>, target: &Target<'_, '_>) {
-    const STRIP: usize = 16;
+unsafe fn unpack<F: FloatFormat, L: Lanes>(w: &mut [f32], chunk: &Chunk<'_>, target: &Target<'_, '_>) {
     let (bytes, row_bytes) = (target.bytes(), target.row_bytes());
     for row in 0..ROWS {
         if row >= target.rows {
@@ -133,19 +159,14 @@ fn unpack<F: FloatFormat>(w: &mut [f32], chunk: &Chunk<'_>, target: &Target<'_, 
             continue;
         }
         let source = &bytes[row * row_bytes + chunk.start * F::BYTES..][..chunk.n * F::BYTES];
-        let mut strip = [0.0f32; STRIP];
         for column in (0..chunk.n).step_by(STRIP) {
             let n = STRIP.min(chunk.n - column);
-            if n == STRIP {
-                let part = &source[column * F::BYTES..][..STRIP * F::BYTES];
-                for (i, s) in strip.iter_mut().enumerate() {
-                    *s = F::read(part, i);
-                }
+            let strip = if n == STRIP {
+                // SAFETY: as for this function.
+                unsafe { F::read_strip::<L>(&source[column * F::BYTES..]) }
             } else {
-                for (i, s) in strip.iter_mut().enumerate().take(n) {
-                    *s = F::read(source, column + i);
-                }
-            }
+                std::array::from_fn(|i| if i < n { F::read(source, column + i) } else { 0.0 })
+            };
             for (i, &s) in strip.iter().enumerate().take(n) {
                 w[(column + i) * ROWS + row] = s;
             }

@@ -1,6 +1,6 @@
 //! Float weights times few tokens: each row is read once, in order, and multiplied in float32 in 32 partial sums.
 
-use super::float_panel::{Bf16, F16, F32, FloatFormat};
+use super::float_panel::{Bf16, F16, F32, FloatFormat, STRIP};
 use super::lanes::{Lanes, on_isa};
 use super::prepare::Floats;
 use super::{FEW_TOKENS, TASK_ROWS, Target};
@@ -40,14 +40,17 @@ fn run_format<F: FloatFormat>(isa: Isa, x: &Floats<'_>, tokens: usize, target: &
 /// The instruction set of `L` is enabled in the caller.
 #[inline(always)]
 unsafe fn dot<F: FloatFormat, L: Lanes>(bytes: &[u8], x: &[f32], sum: &mut f32) {
-    let _ = L::WIDTH; // The lanes only say which instruction set the loops below are compiled for.
     let mut sums = [0.0f32; SUMS];
     let mut rows = bytes.chunks_exact(SUMS * F::BYTES);
     let mut xs = x.chunks_exact(SUMS);
     for (bytes, x) in (&mut rows).zip(&mut xs) {
-        let w: [f32; SUMS] = std::array::from_fn(|i| F::read(bytes, i));
-        for ((s, w), x) in sums.iter_mut().zip(w).zip(x) {
-            *s += w * x;
+        for strip in 0..SUMS / STRIP {
+            // SAFETY: as for this function.
+            let w = unsafe { F::read_strip::<L>(&bytes[strip * STRIP * F::BYTES..]) };
+            let at = strip * STRIP..(strip + 1) * STRIP;
+            for ((s, w), x) in sums[at.clone()].iter_mut().zip(w).zip(&x[at]) {
+                *s += w * x;
+            }
         }
     }
     for (i, (s, x)) in sums.iter_mut().zip(xs.remainder()).enumerate() {

@@ -36,6 +36,8 @@ pub(super) trait Lanes: Copy {
     unsafe fn dot8(acc: Self::I, w: Self::I, x: i32) -> Self::I;
     /// Conversion, exact below 2^24.
     unsafe fn to_f(x: Self::I) -> Self::F;
+    /// Sixteen half-precision numbers as float32.
+    unsafe fn widen_f16(bytes: &[u8; 32], out: &mut [f32; 16]);
     /// `a · b`.
     unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
     /// `a · b + c`.
@@ -92,6 +94,12 @@ impl Lanes for Plain {
     #[inline(always)]
     unsafe fn to_f(x: [i32; 8]) -> [f32; 8] {
         x.map(|x| x as f32)
+    }
+    #[inline(always)]
+    unsafe fn widen_f16(bytes: &[u8; 32], out: &mut [f32; 16]) {
+        for (i, o) in out.iter_mut().enumerate() {
+            *o = crate::quant::read_f16(bytes, 2 * i);
+        }
     }
     #[inline(always)]
     unsafe fn mul(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
@@ -175,6 +183,15 @@ mod x86 {
             unsafe { _mm256_cvtepi32_ps(x) }
         }
         #[inline(always)]
+        unsafe fn widen_f16(bytes: &[u8; 32], out: &mut [f32; 16]) {
+            // SAFETY: see above; F16C belongs to both instruction sets, and the arrays have the vectors' sizes.
+            unsafe {
+                let halves = bytes.as_ptr().cast::<__m128i>();
+                _mm256_storeu_ps(out.as_mut_ptr(), _mm256_cvtph_ps(_mm_loadu_si128(halves)));
+                _mm256_storeu_ps(out.as_mut_ptr().add(8), _mm256_cvtph_ps(_mm_loadu_si128(halves.add(1))));
+            }
+        }
+        #[inline(always)]
         unsafe fn mul(a: __m256, b: __m256) -> __m256 {
             // SAFETY: see above.
             unsafe { _mm256_mul_ps(a, b) }
@@ -237,6 +254,15 @@ mod x86 {
         unsafe fn to_f(x: __m512i) -> __m512 {
             // SAFETY: see above.
             unsafe { _mm512_cvtepi32_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn widen_f16(bytes: &[u8; 32], out: &mut [f32; 16]) {
+            // SAFETY: see above; F16C belongs to both instruction sets, and the arrays have the vectors' sizes.
+            unsafe {
+                let halves = bytes.as_ptr().cast::<__m128i>();
+                _mm256_storeu_ps(out.as_mut_ptr(), _mm256_cvtph_ps(_mm_loadu_si128(halves)));
+                _mm256_storeu_ps(out.as_mut_ptr().add(8), _mm256_cvtph_ps(_mm_loadu_si128(halves.add(1))));
+            }
         }
         #[inline(always)]
         unsafe fn mul(a: __m512, b: __m512) -> __m512 {
