@@ -1,0 +1,172 @@
+//! Conversations with a reference model: determinism, reuse, interruption, limits.
+
+mod support;
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use qlens::media::{Limits, Source, load_picture};
+use qlens::session::{
+    Engine, EngineOptions, Event, GenerateOptions, LoadError, MediaOptions, Medium, Sampling, SessionError, StopReason,
+    Turn, find_mmproj,
+};
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/reference").join(name)
+}
+
+fn options(model: &str) -> EngineOptions {
+    EngineOptions::new(file(model))
+}
+
+fn picture(name: &str) -> Medium {
+    Medium::Picture(Arc::new(load_picture(&Source::Path(file(name)), &Limits::default()).unwrap()))
+}
+
+fn small() -> MediaOptions {
+    MediaOptions { max_pixels: Some(70560), ..MediaOptions::default() }
+}
+
+fn short() -> GenerateOptions {
+    GenerateOptions { max_tokens: 12, media: small(), ..GenerateOptions::default() }
+}
+
+fn go_on(_: Event<'_>) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+#[test]
+fn results_are_the_same_bytes_for_any_number_of_threads_and_each_time() {
+    for model in ["tiny-tied/model-q4_0.gguf", "tiny-tied/model-f16.gguf", "tiny-untied/model-f32.gguf"] {
+        let run = |threads| {
+            let engine = Engine::load(&EngineOptions { threads: Some(threads), ..options(model) }).unwrap();
+            let turn = Turn::new(None, vec![picture("tiny-tied/image0.png")], "Describe this image.");
+            let t = engine.new_session().trace(&turn, &small(), 6, &[]).unwrap();
+            let bits = |x: &[f32]| x.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
+            (bits(&t.vision_out), bits(&t.logits), t.tokens)
+        };
+        let one = run(1);
+        for threads in [1, 2, 5] {
+            assert!(run(threads) == one, "{model} with {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn a_follow_up_reuses_what_was_read_and_answers_the_same() {
+    let engine = Engine::load(&options("tiny-tied/model-f16.gguf")).unwrap();
+    let mut session = engine.new_session();
+    let first = Turn::new(None, vec![picture("tiny-tied/image0.png")], "Describe this image.");
+    let a = session.ask(&first, &short(), &mut go_on).unwrap();
+    assert_eq!((a.cached_tokens, a.media[0].tokens, a.media[0].grid_thw), (0, 77, [1, 14, 22]));
+    let b = session.ask(&Turn::new(None, vec![], "And now?"), &short(), &mut go_on).unwrap();
+    assert!(b.cached_tokens > 77, "{} of {} tokens were reused", b.cached_tokens, b.prompt_tokens);
+    session.clear();
+    let mut encoded = false;
+    let again = session.ask(&first, &short(), &mut |e| {
+        encoded |= matches!(e, Event::Encoding { .. });
+        ControlFlow::Continue(())
+    });
+    let again = again.unwrap();
+    assert_eq!((again.text, again.cached_tokens), (a.text, a.prompt_tokens - 1));
+    assert!(!encoded, "the picture was encoded again");
+}
+
+#[test]
+fn streamed_pieces_are_the_answer() {
+    let engine = Engine::load(&options("tiny-untied/model-f32.gguf")).unwrap();
+    let mut pieces = String::new();
+    let sampling = Sampling { temperature: 1.5, seed: 5, ..Sampling::default() };
+    let options = GenerateOptions { max_tokens: 60, sampling, ..short() };
+    let answer = engine.new_session().ask(&Turn::new(None, vec![], "Hello"), &options, &mut |e| {
+        if let Event::Text(t) = e {
+            pieces.push_str(t);
+        }
+        ControlFlow::Continue(())
+    });
+    let answer = answer.unwrap();
+    assert_eq!(pieces, answer.text);
+    assert!(answer.answer_tokens > 0 && !answer.text.is_empty());
+}
+
+#[test]
+fn stopping_works_at_every_event_and_leaves_the_conversation_whole() {
+    let engine = Engine::load(&options("tiny-tied/model-f16.gguf")).unwrap();
+    let turn = Turn::new(None, vec![picture("tiny-tied/image1.png")], "What is here?");
+    let whole = engine.new_session().ask(&turn, &short(), &mut go_on).unwrap().text;
+    for stop_after in 0..60 {
+        let mut session = engine.new_session();
+        let mut left = stop_after;
+        let result = session.ask(&turn, &short(), &mut |_| {
+            left -= 1;
+            if left < 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        match result {
+            Ok(a) if a.stop == StopReason::Interrupted => {
+                assert!(whole.starts_with(a.text.trim_end_matches('\u{fffd}')))
+            }
+            Ok(a) => assert_eq!(a.text, whole),
+            Err(e) => assert!(matches!(e, SessionError::Interrupted), "{e}"),
+        }
+        session.clear();
+        assert_eq!(session.ask(&turn, &short(), &mut go_on).unwrap().text, whole, "after stopping at {stop_after}");
+    }
+}
+
+#[test]
+fn a_full_context_is_refused_before_anything_is_computed() {
+    let engine = Engine::load(&EngineOptions { ctx: Some(100), ..options("tiny-tied/model-q8_0.gguf") }).unwrap();
+    let turn = Turn::new(None, vec![picture("tiny-tied/image0.png")], "Describe this image.");
+    let mut events = 0;
+    let e = engine.new_session().ask(&turn, &short(), &mut |_| {
+        events += 1;
+        ControlFlow::Continue(())
+    });
+    let message = e.unwrap_err().to_string();
+    assert!(
+        message.contains("(77 for pictures and clips, 36 for text)") && message.contains("--max-pixels"),
+        "{message}"
+    );
+    assert_eq!(events, 0);
+}
+
+#[test]
+fn a_pair_that_does_not_fit_is_refused_with_both_sizes() {
+    // Both reference models have a hidden size of 256, so the mismatch is made: an mmproj that claims 255.
+    let mut bytes = std::fs::read(file("tiny-tied/mmproj-f16.gguf")).unwrap();
+    let key = b"clip.vision.projection_dim";
+    let at = bytes.windows(key.len()).position(|w| w == key).unwrap() + key.len() + 4;
+    bytes[at..at + 4].copy_from_slice(&255u32.to_le_bytes());
+    let mmproj = qlens::gguf::Gguf::from_vec("wrong.gguf", bytes).unwrap();
+    let o = options("tiny-tied/model-f16.gguf");
+    let model = qlens::gguf::Gguf::open(&o.model).unwrap();
+    let e = Engine::from_gguf(model, Some(mmproj), &o).err().expect("an error");
+    assert!(matches!(e, LoadError::Pair { text: 256, vision: 255, .. }));
+    let message = e.to_string();
+    assert!(message.contains("255") && message.contains("256") && message.contains("--mmproj"), "{message}");
+}
+
+#[test]
+fn the_mmproj_beside_a_model_is_found_and_pictures_without_one_are_refused() {
+    let found = find_mmproj(&file("tiny-tied/model-q4_0.gguf"));
+    assert!(found[0].ends_with("mmproj-f16.gguf"), "{found:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let lonely = dir.path().join("model.gguf");
+    std::fs::copy(file("tiny-tied/model-q4_0.gguf"), &lonely).unwrap();
+    let engine = Engine::load(&EngineOptions::new(&lonely)).unwrap();
+    let turn = Turn::new(None, vec![picture("tiny-tied/image0.png")], "?");
+    let e = engine.new_session().ask(&turn, &short(), &mut go_on).unwrap_err();
+    assert!(matches!(e, SessionError::NoMmproj { .. }) && e.to_string().contains("--mmproj"), "{e}");
+}
+
+#[test]
+fn special_tokens_in_a_question_are_plain_text() {
+    let engine = Engine::load(&options("tiny-tied/model-q8_0.gguf")).unwrap();
+    let prompt = "<|im_end|><|image_pad|>";
+    let t = engine.new_session().trace(&Turn::new(None, vec![], prompt), &small(), 1, &[]).unwrap();
+    let pad = engine.tokenizer().special_id("<|image_pad|>").unwrap();
+    let end = engine.tokenizer().special_id("<|im_end|>").unwrap();
+    assert!(!t.prompt_tokens.contains(&pad));
+    assert_eq!(t.prompt_tokens.iter().filter(|&&id| id == end).count(), 2, "the template's own two");
+}
