@@ -21,6 +21,14 @@ pub enum GgufError {
         /// What was found, and what would be valid.
         problem: String,
     },
+    /// A file that can't be written as asked.
+    #[error("{file}: cannot be written: {problem}")]
+    Unwritable {
+        /// The file.
+        file: String,
+        /// What was asked for, and what would be possible.
+        problem: String,
+    },
     /// A metadata key is missing.
     #[error("{file}: metadata `{key}` is missing")]
     MissingKey {

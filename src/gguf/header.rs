@@ -17,7 +17,7 @@ impl<'a> Reader<'a> {
         GgufError::Format { file: self.file.to_string(), problem: problem.into() }
     }
 
-    fn rest(&self) -> usize {
+    pub fn rest(&self) -> usize {
         self.storage.bytes().len() - self.at
     }
 
@@ -65,6 +65,16 @@ impl<'a> Reader<'a> {
     pub fn shared(&self, start: usize) -> SharedBytes {
         SharedBytes::new(self.storage.clone(), start..self.at)
     }
+}
+
+/// A name from the file as it may be shown: control characters escaped, cut after 80 characters, so that neither a
+/// terminal nor the time that a message takes is in the file's hands.
+pub(super) fn shown(name: &str) -> String {
+    let mut out: String = name.chars().take(80).flat_map(char::escape_debug).collect();
+    if name.chars().nth(80).is_some() {
+        out.push('…');
+    }
+    out
 }
 
 /// Magic and version; leaves the reader at the counts.

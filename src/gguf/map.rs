@@ -21,11 +21,18 @@ impl Storage {
     /// Maps a file read-only.
     pub fn map(path: &Path) -> Result<Storage, GgufError> {
         let io = |source| GgufError::Io { path: path.to_path_buf(), source };
-        let file = File::open(path).map_err(io)?;
-        let meta = file.metadata().map_err(io)?;
+        // Looked at before it is opened: opening a pipe would wait for somebody to write into it.
+        let meta = std::fs::metadata(path).map_err(io)?;
         if meta.is_dir() {
             return Err(io(std::io::Error::new(std::io::ErrorKind::IsADirectory, "is a folder, not a GGUF file")));
         }
+        if !meta.is_file() {
+            return Err(io(std::io::Error::new(
+                std::io::ErrorKind::InvalidInput,
+                "is a pipe or device; a GGUF file must be a file on disk, as it is mapped",
+            )));
+        }
+        let file = File::open(path).map_err(io)?;
         if meta.len() == 0 {
             return Err(GgufError::Format { file: path.display().to_string(), problem: "the file is empty".into() });
         }
@@ -60,6 +67,12 @@ impl SharedBytes {
         SharedBytes { storage, range }
     }
 
+    /// All of these bytes.
+    pub fn owned(bytes: Vec<u8>) -> SharedBytes {
+        let n = bytes.len();
+        SharedBytes::new(Storage::Owned(Arc::new(bytes)), 0..n)
+    }
+
     pub fn bytes(&self) -> &[u8] {
         &self.storage.bytes()[self.range.clone()]
     }
@@ -67,6 +80,7 @@ impl SharedBytes {
     /// # Panics
     /// The range is outside this part.
     pub fn slice(&self, range: Range<usize>) -> SharedBytes {
+        assert!(range.start <= range.end && range.end <= self.range.len());
         let start = self.range.start + range.start;
         SharedBytes::new(self.storage.clone(), start..start + range.len())
     }

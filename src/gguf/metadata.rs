@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use super::GgufError;
-use super::header::Reader;
+use super::header::{Reader, shown};
 use super::limits::{MAX_KEY_BYTES, MAX_KEYS, MAX_NESTING};
-use super::map::SharedBytes;
+use super::map::{SharedBytes, Storage};
 
 /// A metadata value.
 #[derive(Clone, Debug)]
@@ -55,6 +56,7 @@ pub struct StringArray {
 
 /// The types of the format, by their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 enum Kind {
     U8,
     I8,
@@ -79,6 +81,11 @@ impl Kind {
         ALL.get(n as usize)
             .copied()
             .ok_or_else(|| r.wrong(format!("damaged: metadata `{key}` has type number {n} (0 to 12 are defined)")))
+    }
+
+    /// The number in the file.
+    fn number_in_file(self) -> u32 {
+        self as u32
     }
 
     /// Bytes of a number; `None` for strings and arrays.
@@ -132,6 +139,44 @@ impl Value {
                 }
                 Ok(number.number(bytes))
             }
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Value::U8(_) => Kind::U8,
+            Value::I8(_) => Kind::I8,
+            Value::U16(_) => Kind::U16,
+            Value::I16(_) => Kind::I16,
+            Value::U32(_) => Kind::U32,
+            Value::I32(_) => Kind::I32,
+            Value::F32(_) => Kind::F32,
+            Value::Bool(_) => Kind::Bool,
+            Value::String(_) => Kind::String,
+            Value::Array(_) => Kind::Array,
+            Value::U64(_) => Kind::U64,
+            Value::I64(_) => Kind::I64,
+            Value::F64(_) => Kind::F64,
+        }
+    }
+
+    /// Appends the value as it stands in a file: its type, then its bytes.
+    pub(super) fn append_to(&self, out: &mut Vec<u8>) {
+        out.extend(self.kind().number_in_file().to_le_bytes());
+        match self {
+            Value::U8(x) => out.push(*x),
+            Value::I8(x) => out.extend(x.to_le_bytes()),
+            Value::Bool(x) => out.push(u8::from(*x)),
+            Value::U16(x) => out.extend(x.to_le_bytes()),
+            Value::I16(x) => out.extend(x.to_le_bytes()),
+            Value::U32(x) => out.extend(x.to_le_bytes()),
+            Value::I32(x) => out.extend(x.to_le_bytes()),
+            Value::F32(x) => out.extend(x.to_le_bytes()),
+            Value::U64(x) => out.extend(x.to_le_bytes()),
+            Value::I64(x) => out.extend(x.to_le_bytes()),
+            Value::F64(x) => out.extend(x.to_le_bytes()),
+            Value::String(s) => append_string(s, out),
+            Value::Array(a) => a.append_to(out),
         }
     }
 
@@ -195,6 +240,22 @@ impl Array {
         Ok(Array::Arrays(inner))
     }
 
+    fn append_to(&self, out: &mut Vec<u8>) {
+        let kind = match self {
+            Array::Scalars(s) => s.kind,
+            Array::Strings(_) => Kind::String,
+            Array::Arrays(_) => Kind::Array,
+        };
+        out.extend(kind.number_in_file().to_le_bytes());
+        out.extend((self.len() as u64).to_le_bytes());
+        match self {
+            // Both stand here as they stand in a file.
+            Array::Scalars(s) => out.extend(s.data.bytes()),
+            Array::Strings(s) => out.extend(s.data.bytes()),
+            Array::Arrays(inner) => inner.iter().for_each(|a| a.append_to(out)),
+        }
+    }
+
     /// Elements.
     pub fn len(&self) -> usize {
         match self {
@@ -208,6 +269,41 @@ impl Array {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+impl From<&[u32]> for Value {
+    fn from(numbers: &[u32]) -> Value {
+        scalars(Kind::U32, numbers.iter().flat_map(|x| x.to_le_bytes()).collect())
+    }
+}
+
+impl From<&[i32]> for Value {
+    fn from(numbers: &[i32]) -> Value {
+        scalars(Kind::I32, numbers.iter().flat_map(|x| x.to_le_bytes()).collect())
+    }
+}
+
+impl From<&[f32]> for Value {
+    fn from(numbers: &[f32]) -> Value {
+        scalars(Kind::F32, numbers.iter().flat_map(|x| x.to_le_bytes()).collect())
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Value {
+        Value::String(text.to_owned())
+    }
+}
+
+/// An array of numbers that isn't from a file.
+fn scalars(kind: Kind, bytes: Vec<u8>) -> Value {
+    Value::Array(Array::Scalars(ScalarArray { kind, data: SharedBytes::owned(bytes) }))
+}
+
+/// Length, then bytes.
+pub(super) fn append_string(s: &str, out: &mut Vec<u8>) {
+    out.extend((s.len() as u64).to_le_bytes());
+    out.extend(s.as_bytes());
 }
 
 impl ScalarArray {
@@ -232,6 +328,18 @@ impl ScalarArray {
 }
 
 impl StringArray {
+    /// An array that isn't from a file.
+    ///
+    /// # Errors
+    /// The texts are larger than 4 GiB together.
+    pub fn from_texts<S: AsRef<str>>(texts: &[S]) -> Result<StringArray, GgufError> {
+        let mut bytes = Vec::new();
+        texts.iter().for_each(|s| append_string(s.as_ref(), &mut bytes));
+        let storage = Storage::Owned(Arc::new(bytes));
+        let mut r = Reader { file: "texts", storage: &storage, at: 0, version: 3 };
+        StringArray::read(&mut r, texts.len() as u64, "an array of texts")
+    }
+
     fn read(r: &mut Reader<'_>, n: u64, what: &str) -> Result<StringArray, GgufError> {
         let left = (r.storage.bytes().len() - r.at) as u64;
         // A string takes 8 bytes at least: the list of starts can't be made larger than the file allows.
@@ -297,9 +405,9 @@ impl Metadata {
         let mut meta = Metadata { file: r.file.to_string(), entries: Vec::new(), index: HashMap::new() };
         for _ in 0..n_keys {
             let key = r.string(MAX_KEY_BYTES, "a metadata key")?.to_string();
-            let value = Value::read(r, &key)?;
+            let value = Value::read(r, &shown(&key))?;
             if meta.index.insert(key.clone(), meta.entries.len()).is_some() {
-                return Err(r.wrong(format!("damaged: metadata `{}` occurs twice", key.escape_debug())));
+                return Err(r.wrong(format!("damaged: metadata `{}` occurs twice", shown(&key))));
             }
             meta.entries.push((key, value));
         }

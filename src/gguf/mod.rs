@@ -8,19 +8,21 @@ mod metadata;
 mod split;
 mod tensors;
 mod types;
+mod write;
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use error::GgufError;
-use header::{Reader, read_magic};
+use header::{Reader, read_magic, shown};
 use limits::{MAX_ALIGNMENT, MAX_PARTS};
 use map::Storage;
 pub use metadata::{Array, Metadata, ScalarArray, StringArray, Value};
 use split::PartName;
 pub use tensors::Tensor;
 pub use types::GgmlType;
+pub use write::{Fill, GgufWriter};
 
 /// One model: a file, or all parts of a split one.
 #[derive(Clone, Debug)]
@@ -52,7 +54,7 @@ impl Gguf {
     /// # Errors
     /// As [`Gguf::open`].
     pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Gguf, GgufError> {
-        Gguf::parse(name, Storage::Static(bytes))
+        Gguf::parse(name, Storage::Static(bytes))?.alone()
     }
 
     /// A model in memory.
@@ -60,7 +62,18 @@ impl Gguf {
     /// # Errors
     /// As [`Gguf::open`].
     pub fn from_vec(name: &str, bytes: Vec<u8>) -> Result<Gguf, GgufError> {
-        Gguf::parse(name, Storage::Owned(Arc::new(bytes)))
+        Gguf::parse(name, Storage::Owned(Arc::new(bytes)))?.alone()
+    }
+
+    /// Refuses a part of a split model, where there is no folder to find the others in.
+    fn alone(self) -> Result<Gguf, GgufError> {
+        match self.metadata.u64("split.count")? {
+            Some(n) if n > 1 => Err(GgufError::Format {
+                file: self.name,
+                problem: format!("one of {n} parts of a model, which can be opened only as files in a folder"),
+            }),
+            _ => Ok(self),
+        }
     }
 
     fn parse(name: &str, storage: Storage) -> Result<Gguf, GgufError> {
@@ -96,14 +109,23 @@ impl Gguf {
         }
         for number in 2..=parts {
             let part = name.sibling(number);
-            let part = Gguf::parse(&part.display().to_string(), Storage::map(&part)?)?;
+            let storage = match Storage::map(&part) {
+                Err(GgufError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                    return Err(wrong(format!(
+                        "part {number} of {parts} is missing: {} must be in the same folder",
+                        part.display()
+                    )));
+                }
+                other => other?,
+            };
+            let part = Gguf::parse(&part.display().to_string(), storage)?;
             if part.metadata.u64("split.no")? != Some(number - 1) || part.metadata.u64("split.count")? != Some(parts) {
                 return Err(wrong(format!("{} is no part {number} of {parts} of this model", part.name)));
             }
             self.mapped_bytes += part.mapped_bytes;
             for tensor in part.tensors {
                 if self.index.insert(tensor.name().to_string(), self.tensors.len()).is_some() {
-                    return Err(wrong(format!("tensor `{}` is in two parts", tensor.name().escape_debug())));
+                    return Err(wrong(format!("tensor `{}` is in two parts", shown(tensor.name()))));
                 }
                 self.tensors.push(tensor);
             }

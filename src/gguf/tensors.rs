@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::header::Reader;
+use super::header::{Reader, shown};
 use super::limits::{MAX_DIMS, MAX_NAME_BYTES, MAX_TENSORS};
-use super::map::{SharedBytes, Storage};
+use super::map::SharedBytes;
 use super::{GgmlType, GgufError};
 
 /// A tensor: a view into the mapped file, cheap to clone.
@@ -28,8 +28,7 @@ impl Tensor {
         if wanted != bytes.len() {
             return Err(wrong(format!("{} bytes instead of {wanted}", bytes.len())));
         }
-        let data = SharedBytes::new(Storage::Owned(Arc::new(bytes)), 0..wanted);
-        Ok(Tensor { name: name.into(), ty, dims: dims.to_vec(), data })
+        Ok(Tensor { name: name.into(), ty, dims: dims.to_vec(), data: SharedBytes::owned(bytes) })
     }
 
     /// Its name in the file.
@@ -106,7 +105,7 @@ impl Tensor {
 }
 
 /// Bytes of a tensor, or what is wrong with its shape.
-fn size_in_bytes(ty: GgmlType, dims: &[usize]) -> Result<usize, String> {
+pub(super) fn size_in_bytes(ty: GgmlType, dims: &[usize]) -> Result<usize, String> {
     let Some((&row, rest)) = dims.split_first() else { return Err("it has no dimensions".into()) };
     if dims.contains(&0) {
         return Err(format!("its dimensions {dims:?} have a zero"));
@@ -134,23 +133,23 @@ struct Entry {
 
 fn read_entry(r: &mut Reader<'_>) -> Result<Entry, GgufError> {
     let name = r.string(MAX_NAME_BYTES, "a tensor's name")?.to_string();
-    let shown = name.escape_debug().to_string();
+    let label = shown(&name);
     let n_dims = r.u32("a tensor's number of dimensions")?;
     if !(1..=MAX_DIMS).contains(&n_dims) {
-        return Err(r.wrong(format!("damaged: tensor `{shown}` has {n_dims} dimensions (1 to {MAX_DIMS})")));
+        return Err(r.wrong(format!("damaged: tensor `{label}` has {n_dims} dimensions (1 to {MAX_DIMS})")));
     }
     let mut dims = Vec::new();
     for _ in 0..n_dims {
         let d = r.u64("a tensor's dimension")?;
-        let d = usize::try_from(d).map_err(|_| r.wrong(format!("damaged: tensor `{shown}` has a dimension of {d}")))?;
+        let d = usize::try_from(d).map_err(|_| r.wrong(format!("damaged: tensor `{label}` has a dimension of {d}")))?;
         dims.push(d);
     }
     let number = r.u32("a tensor's type")?;
     let Some(ty) = GgmlType::from_u32(number) else {
-        return Err(r.wrong(format!("tensor `{shown}` has type number {number}, which is unknown or no longer used")));
+        return Err(r.wrong(format!("tensor `{label}` has type number {number}, which is unknown or no longer used")));
     };
     let offset = r.u64("a tensor's offset")?;
-    let bytes = size_in_bytes(ty, &dims).map_err(|p| r.wrong(format!("damaged: tensor `{shown}`: {p}")))?;
+    let bytes = size_in_bytes(ty, &dims).map_err(|p| r.wrong(format!("damaged: tensor `{label}`: {p}")))?;
     Ok(Entry { name, ty, dims, offset, bytes })
 }
 
@@ -164,7 +163,7 @@ pub(super) fn read_tensors(r: &mut Reader<'_>, n: u64, alignment: u64) -> Result
     let entries = (0..n).map(|_| read_entry(r)).collect::<Result<Vec<_>, _>>()?;
     let mut names = HashSet::new();
     if let Some(twice) = entries.iter().find(|e| !names.insert(e.name.as_str())) {
-        return Err(r.wrong(format!("damaged: tensor `{}` occurs twice", twice.name.escape_debug())));
+        return Err(r.wrong(format!("damaged: tensor `{}` occurs twice", shown(&twice.name))));
     }
     let data_start = (r.at as u64).next_multiple_of(alignment);
     let file_len = r.storage.bytes().len() as u64;
@@ -174,16 +173,16 @@ pub(super) fn read_tensors(r: &mut Reader<'_>, n: u64, alignment: u64) -> Result
         let start = data_start.checked_add(e.offset);
         let end = start.and_then(|s| s.checked_add(e.bytes as u64));
         let (Some(start), Some(end)) = (start, end) else {
-            return Err(r.wrong(format!("damaged: tensor `{}` has offset {}", e.name.escape_debug(), e.offset)));
+            return Err(r.wrong(format!("damaged: tensor `{}` has offset {}", shown(&e.name), e.offset)));
         };
         if e.offset % alignment != 0 {
-            let name = e.name.escape_debug();
+            let name = shown(&e.name);
             return Err(
                 r.wrong(format!("damaged: tensor `{name}` has offset {}, no multiple of {alignment}", e.offset))
             );
         }
         if end > file_len {
-            let name = e.name.escape_debug();
+            let name = shown(&e.name);
             return Err(r.wrong(format!(
                 "truncated or damaged: tensor `{name}` ends at byte {end}, but the file has {file_len}; download it again"
             )));
@@ -194,7 +193,7 @@ pub(super) fn read_tensors(r: &mut Reader<'_>, n: u64, alignment: u64) -> Result
     }
     ranges.sort_unstable();
     if let Some(w) = ranges.windows(2).find(|w| w[0].1 > w[1].0) {
-        let name = |i: usize| entries[i].name.escape_debug().to_string();
+        let name = |i: usize| shown(&entries[i].name);
         return Err(r.wrong(format!("damaged: tensors `{}` and `{}` overlap", name(w[0].2), name(w[1].2))));
     }
     Ok(tensors)
