@@ -2,6 +2,9 @@
 
 use super::*;
 
+mod hostile;
+mod writing;
+
 fn reference(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference").join(name)
 }
