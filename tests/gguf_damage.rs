@@ -79,7 +79,7 @@ const EVIL: [u64; 12] =
     [0, 1, 31, 33, 0xff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 1 << 32, 1 << 60, i64::MAX as u64, u64::MAX];
 
 /// Damages some bytes before `end`.
-fn damage(bytes: &mut Vec<u8>, end: usize, random: &mut fastrand::Rng) {
+fn damage(bytes: &mut [u8], end: usize, random: &mut fastrand::Rng) {
     for _ in 0..random.usize(1..4) {
         let at = random.usize(..end.min(bytes.len()));
         match random.u8(..6) {
