@@ -46,6 +46,7 @@ impl MediaError {
             P::Empty
             | P::FileTooLarge { .. }
             | P::UnknownFormat { .. }
+            | P::ForeignFormat { .. }
             | P::ClipNotPicture { .. }
             | P::PictureNotClip { .. }
             | P::Truncated { .. }
@@ -135,6 +136,14 @@ pub enum MediaProblem {
         found: String,
         /// The names of the formats that are known.
         known: String,
+    },
+    /// A format that is known by name only.
+    #[error("is a {format}, which can't be read here; convert it to {target}")]
+    ForeignFormat {
+        /// What it is.
+        format: &'static str,
+        /// What it can be converted to.
+        target: &'static str,
     },
     /// A clip where a picture is wanted.
     #[error("is a clip ({container}), not a picture")]

@@ -68,25 +68,29 @@ impl Rgb8 {
         if turn == Turn::NONE {
             return self;
         }
-        let Turn { swap, flip_x, flip_y } = turn;
         let (width, height) = turn.size((self.width, self.height));
-        let source = |x: usize, y: usize| {
-            let (u, v) = if swap { (y, x) } else { (x, y) };
-            (if flip_x { self.width - 1 - u } else { u }, if flip_y { self.height - 1 - v } else { v })
-        };
-        let mut data = vec![0; self.data.len()];
+        // The pixel for (x, y) is taken from `origin + x * right + y * down`.
+        let (row, column) = (self.width as isize, 1isize);
+        let column_step = if turn.flip_x { -column } else { column };
+        let row_step = if turn.flip_y { -row } else { row };
+        let (right, down) = if turn.swap { (row_step, column_step) } else { (column_step, row_step) };
+        let origin =
+            if turn.flip_x { row - 1 } else { 0 } + if turn.flip_y { (self.height as isize - 1) * row } else { 0 };
+        let source = self.data.as_chunks::<3>().0;
+        let mut data = vec![[0; 3]; width * height];
         // In square tiles: swapping the axes of a large picture row by row would miss the cache at every pixel.
         const TILE: usize = 32;
         for (y0, x0) in (0..height).step_by(TILE).flat_map(|y| (0..width).step_by(TILE).map(move |x| (y, x))) {
+            let columns = TILE.min(width - x0);
             for y in y0..height.min(y0 + TILE) {
-                for x in x0..width.min(x0 + TILE) {
-                    let (u, v) = source(x, y);
-                    let (to, from) = ((y * width + x) * 3, (v * self.width + u) * 3);
-                    data[to..to + 3].copy_from_slice(&self.data[from..from + 3]);
+                let mut from = origin + x0 as isize * right + y as isize * down;
+                for pixel in &mut data[y * width + x0..][..columns] {
+                    *pixel = source[from as usize];
+                    from += right;
                 }
             }
         }
-        Rgb8 { width, height, data }
+        Rgb8 { width, height, data: data.into_flattened() }
     }
 }
 

@@ -76,6 +76,9 @@ impl fmt::Display for PictureFormat {
 ///
 /// 512 bytes are enough. Only the type is told: the rest of the file may still be damaged.
 pub fn sniff(head: &[u8]) -> Option<MediaKind> {
+    if foreign(head).is_some() {
+        return None;
+    }
     picture(head).map(MediaKind::Picture).or_else(|| clip(head).map(MediaKind::Clip))
 }
 
@@ -99,11 +102,30 @@ fn picture(head: &[u8]) -> Option<PictureFormat> {
     }
 }
 
+/// What a file that begins with `head` is, if it is of a kind that people try and that can't be read here: its name and
+/// what to convert it to.
+pub(super) fn foreign(head: &[u8]) -> Option<(&'static str, &'static str)> {
+    let brand = head.get(8..12).filter(|_| head.get(4..8) == Some(b"ftyp"));
+    match brand {
+        Some(b"heic" | b"heix" | b"hevc" | b"heim" | b"heis" | b"mif1" | b"msf1") => {
+            return Some(("HEIC picture", "JPEG or PNG"));
+        }
+        Some(b"avif" | b"avis") => return Some(("AVIF picture", "JPEG or PNG")),
+        _ => {}
+    }
+    let kinds: [(&[u8], _, _); 4] = [
+        (b"%PDF-", "PDF document", "pictures of its pages"),
+        (b"\xff\x0a", "JPEG XL picture", "JPEG or PNG"),
+        (b"\0\0\0\x0cJXL ", "JPEG XL picture", "JPEG or PNG"),
+        (b"8BPS", "Photoshop picture", "PNG"),
+    ];
+    kinds.into_iter().find(|(magic, ..)| head.starts_with(magic)).map(|(_, name, target)| (name, target))
+}
+
 fn clip(head: &[u8]) -> Option<&'static str> {
     let starts = |magic: &[u8]| head.starts_with(magic);
     let at = |offset: usize, magic: &[u8]| head.get(offset..).is_some_and(|rest| rest.starts_with(magic));
     if at(4, b"ftyp") {
-        // ISO base media also holds still pictures, which the picture decoders don't know; ffmpeg says so.
         Some(if at(8, b"qt  ") { "MOV" } else { "MP4" })
     } else if [b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"].iter().any(|kind| at(4, *kind)) {
         Some("MOV")
@@ -144,12 +166,13 @@ mod tests {
 
     #[test]
     fn kinds_by_content() {
-        let cases: [(&[u8], Option<MediaKind>); 8] = [
+        let cases: [(&[u8], Option<MediaKind>); 9] = [
             (b"\xff\xd8\xff\xe0rest", Some(MediaKind::Picture(PictureFormat::Jpeg))),
             (b"RIFF\x10\0\0\0WEBPVP8 ", Some(MediaKind::Picture(PictureFormat::WebP))),
             (b"RIFF\x10\0\0\0AVI LIST", Some(MediaKind::Clip("AVI"))),
             (b"\0\0\0\x20ftypisom", Some(MediaKind::Clip("MP4"))),
             (b"\x1a\x45\xdf\xa3", Some(MediaKind::Clip("Matroska or WebM"))),
+            (b"\0\0\0\x20ftypheic", None),
             (b"BMW is a maker of cars", None),
             (b"", None),
             (b"GIF", None),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest, Sha256};
 
 use super::error::{MediaError, MediaProblem};
-use super::sniff::{MediaKind, PictureFormat, SNIFF_BYTES, readable, sniff};
+use super::sniff::{MediaKind, PictureFormat, SNIFF_BYTES, foreign, readable, sniff};
 
 /// How large a medium may be. Checked before memory for it is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -222,9 +222,12 @@ pub(super) fn known(head: &[u8]) -> Result<MediaKind, MediaProblem> {
     if head.is_empty() {
         return Err(MediaProblem::Empty);
     }
-    sniff(head).ok_or_else(|| MediaProblem::UnknownFormat {
-        found: readable(head),
-        known: PictureFormat::ALL.map(PictureFormat::name).join(", "),
+    sniff(head).ok_or_else(|| match foreign(head) {
+        Some((format, target)) => MediaProblem::ForeignFormat { format, target },
+        None => MediaProblem::UnknownFormat {
+            found: readable(head),
+            known: PictureFormat::ALL.map(PictureFormat::name).join(", "),
+        },
     })
 }
 
@@ -263,6 +266,9 @@ mod tests {
         std::fs::write(&empty, b"").expect("writable");
         let (kind, line) = kind_of(&empty).expect_err("empty");
         assert!(kind == MediaErrorKind::BadContent && line.ends_with(": the file is empty"), "{line}");
+        let document = Source::Bytes { name: "a.pdf".to_owned(), bytes: Arc::from(*b"%PDF-1.7 ...") };
+        let line = document.kind().expect_err("a document").to_string();
+        assert_eq!(line, "a.pdf: is a PDF document, which can't be read here; convert it to pictures of its pages");
         let text = folder.path().join("text.jpg");
         std::fs::write(&text, b"hello, world").expect("writable");
         let (kind, line) = kind_of(&text).expect_err("text");
