@@ -1,6 +1,6 @@
 //! Wrong usage: exit code 2, and a line that says what to type instead.
 
-use crate::util::{picture, run, run_with_input, with_model};
+use crate::util::{Run, picture, qlens, run, run_with_input, with_model};
 
 #[test]
 fn describe_without_a_file_points_to_chat() {
@@ -57,6 +57,12 @@ fn pixel_bounds_that_cross_are_refused() {
 fn standard_input_is_read_once() {
     run_with_input(with_model(&["describe", "-", "-"]), b"x").fails(2, &["only once", "2 times"]);
     run_with_input(with_model(&["chat", "-"]), b"x").fails(2, &["-p"]);
+}
+
+#[test]
+fn unknown_kernels_are_refused_with_those_that_are_known() {
+    let said = qlens().args(with_model(&["chat", "-p", "x"])).env("QLENS_KERNELS", "sse2").output().expect("starts");
+    Run::from(said).fails(2, &["QLENS_KERNELS", "sse2", "avx2"]);
 }
 
 #[test]
