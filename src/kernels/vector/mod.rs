@@ -60,3 +60,44 @@ pub(crate) fn exp2_nonpositive<L: Lanes>(l: L, x: L::V) -> L::V {
     let p = l.mul_add(q, r, l.splat(1.0));
     l.select_lt(x, lowest, l.splat(0.0), l.mul_pow2(p, n))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `2^x` of whole vectors of numbers.
+    struct Exp2<'a>(&'a [f32], &'a mut [f32]);
+
+    impl Kernel for Exp2<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, l: L) {
+            for (x, y) in self.0.chunks_exact(L::N).zip(self.1.chunks_exact_mut(L::N)) {
+                // SAFETY: both chunks hold a whole vector.
+                unsafe { l.store(y.as_mut_ptr(), exp2_nonpositive(l, l.load(x.as_ptr()))) };
+            }
+        }
+    }
+
+    #[test]
+    fn exp2_is_within_two_ulp_on_every_instruction_set() {
+        // Every 61st float from 0 to -126, as many as fill whole vectors of any width.
+        let mut x: Vec<f32> = (0..=126f32.to_bits()).step_by(61).map(|bits| -f32::from_bits(bits)).collect();
+        x.truncate(x.len() / 16 * 16);
+        for isa in Isa::available() {
+            let mut found = vec![0.0; x.len()];
+            dispatch(isa, Exp2(&x, &mut found));
+            for (&x, &found) in x.iter().zip(&found) {
+                let wanted = f64::from(x).exp2();
+                let ulp = f64::from((wanted as f32).next_up()) - f64::from(wanted as f32);
+                assert!((f64::from(found) - wanted).abs() <= 2.0 * ulp, "{isa:?}: 2^{x} is {found}, not {wanted}");
+            }
+            let edges = [0.0, -126.5, -1e30, f32::NEG_INFINITY, f32::NAN, -1.0, -2.0, -126.0].repeat(2);
+            let mut found = vec![9.0; 16];
+            dispatch(isa, Exp2(&edges, &mut found));
+            assert_eq!(found[..4], [1.0, 0.0, 0.0, 0.0], "{isa:?}");
+            assert!(found[4].is_nan() && found[5..7] == [0.5, 0.25], "{isa:?}: {found:?}");
+        }
+    }
+}
