@@ -5,6 +5,7 @@
 //!
 //! A task is one key head with a block of its queries (those of a group share each tile), cut by shapes only.
 
+mod decode;
 #[cfg(test)]
 mod tests;
 mod tile;
@@ -13,6 +14,7 @@ use super::kv_cache::{Half, KvData};
 use super::split::Parts;
 use super::vector::dispatch;
 use super::{Cpu, KvCache};
+use decode::{FewQueries, Join, RANGE};
 use std::cell::RefCell;
 use tile::ManyQueries;
 
@@ -77,8 +79,13 @@ impl Work {
     }
 }
 
+/// Up to this many tokens are taken as in decoding: one after the other gives the same bytes as all at once.
+const FEW_TOKENS: usize = 8;
+
 thread_local! {
     static WORK: RefCell<Work> = RefCell::default();
+    /// Unfinished results, `[kv head][range][row][head_dim + 2]`; used by the thread that calls.
+    static PARTIALS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Where a task's keys and values are, as float32 or half precision.
@@ -133,6 +140,9 @@ impl Cpu {
                 KvData::F32(d) => Source::F32 { data: &d[range], stride: head_dim },
             }
         };
+        if tokens <= FEW_TOKENS && head_dim.is_multiple_of(16) {
+            return self.attention_few(dims, q, &source, start, out);
+        }
         let out = Parts::new(out);
         self.pool().run(blocks * n_kv_heads, &|task| {
             // Later blocks see more keys: they go first, so that no thread ends with the longest.
@@ -156,6 +166,58 @@ impl Cpu {
                 }
             });
         });
+    }
+
+    /// [`Cpu::attention_cached`] for a few tokens: ranges of keys are tasks, their results joined afterwards.
+    fn attention_few<'a>(
+        &self,
+        dims: HeadDims,
+        q: &[f32],
+        source: &(impl Fn(Half, usize) -> Source<'a> + Sync),
+        start: usize,
+        out: &mut [f32],
+    ) {
+        let HeadDims { n_heads, n_kv_heads, head_dim } = dims;
+        let (width, group) = (n_heads * head_dim, n_heads / n_kv_heads);
+        let tokens = q.len() / width;
+        let (rows, ranges) = (tokens * group, (start + tokens).div_ceil(RANGE));
+        let at = |kv_head: usize, row: usize| (row / group) * width + (kv_head * group + row % group) * head_dim;
+        let visible = |row: usize| start + row / group + 1;
+        let (row_size, size) = (head_dim + 2, rows * (head_dim + 2));
+        let mut memory = PARTIALS.take();
+        if memory.len() < n_kv_heads * ranges * size {
+            memory.resize(n_kv_heads * ranges * size, 0.0);
+        }
+        let partials = Parts::new(&mut memory);
+        self.pool().run(n_kv_heads * ranges, &|task| {
+            let (kv_head, range) = (task / ranges, task % ranges);
+            WORK.with_borrow_mut(|w| {
+                w.q.clear();
+                (0..rows).for_each(|row| w.push(&q[at(kv_head, row)..][..head_dim]));
+                let (keys, values) = (source(Half::Keys, kv_head), source(Half::Values, kv_head));
+                let all = Task { keys, values, head_dim, rows, keys_seen: start + tokens, visible: &visible };
+                // SAFETY: each task has its own partial results.
+                let partial = unsafe { partials.part(task * size..(task + 1) * size) };
+                dispatch(self.isa(), FewQueries { task: &all, work: w, start: range * RANGE, partial });
+            });
+        });
+        let (partials, out) = (&memory, Parts::new(out));
+        let join = |i: usize| {
+            let (kv_head, row) = (i / rows, i % rows);
+            let seen = visible(row).div_ceil(RANGE);
+            let first = kv_head * ranges * size + row * row_size;
+            let partials = &partials[first..first + (seen - 1) * size + row_size];
+            // SAFETY: another head or token for each number.
+            let out = unsafe { out.part(at(kv_head, row)..at(kv_head, row) + head_dim) };
+            dispatch(self.isa(), Join { partials, step: size, out });
+        };
+        // Joining a few ranges takes less time than waking a thread.
+        if ranges <= 4 {
+            (0..n_kv_heads * rows).for_each(join);
+        } else {
+            self.pool().run(n_kv_heads * rows, &join);
+        }
+        PARTIALS.set(memory);
     }
 
     /// Attention of `[rows, n_heads, head_dim]` where each row sees its own segment: `cu_seqlens` has the segments'

@@ -148,3 +148,28 @@ fn extreme_scores_stay_finite() {
         }
     }
 }
+
+/// A few tokens at once give the bytes that one after the other gives: guessing tokens ahead changes no answer.
+#[test]
+fn few_tokens_equal_one_at_a_time() {
+    for (dims, start) in [
+        (HeadDims { n_heads: 16, n_kv_heads: 2, head_dim: 128 }, 509),
+        (HeadDims { n_heads: 7, n_kv_heads: 1, head_dim: 80 }, 61),
+        (HeadDims { n_heads: 4, n_kv_heads: 2, head_dim: 32 }, 1020),
+    ] {
+        let (tokens, kv_width, width) = (8, dims.n_kv_heads * dims.head_dim, dims.n_heads * dims.head_dim);
+        let [k, v] = [1, 2].map(|seed| noise((start + tokens) * kv_width, seed));
+        let q: Vec<f32> = noise(tokens * width, 3).iter().map(|x| x * 5.0).collect();
+        on_every_isa(|cpu| {
+            let mut cache = KvCache::new(KvType::F16, 1, dims.n_kv_heads, dims.head_dim, start + tokens).unwrap();
+            cpu.kv_store(&mut cache, 0, 0, &k, &v);
+            let (mut together, mut single) = (vec![0.0; q.len()], vec![0.0; q.len()]);
+            cpu.attention_cached(dims, &q, &cache, 0, start, &mut together);
+            for (i, (q, out)) in q.chunks(width).zip(single.chunks_mut(width)).enumerate() {
+                cpu.attention_cached(dims, q, &cache, 0, start + i, out);
+            }
+            assert!(together == single, "{} {dims:?}", cpu.isa().name());
+            together
+        });
+    }
+}

@@ -91,6 +91,20 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn sum_each(self, get: impl Fn(usize) -> __m256) -> __m256 {
+        // Four vectors become one of which lane `4 b + i` holds vector i's sum over the 128-bit block b; then the blocks.
+        let half = |q: usize| unsafe {
+            let [a, b, c, d] = from_fn(|i| get(4 * q + i));
+            let ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            let low = _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd);
+            _mm256_add_ps(low, _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd))
+        };
+        let (a, b) = (half(0), half(1));
+        unsafe { _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b)) }
+    }
+
+    #[inline(always)]
     unsafe fn load_columns(self, p: *const f32, stride: usize) -> [__m256; 4] {
         // Vector i holds rows i and 4 + i in its two blocks, so that turning each block is all.
         let row = |i: usize| unsafe { _mm_loadu_ps(p.add(i * stride)) };

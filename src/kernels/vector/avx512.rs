@@ -91,6 +91,27 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn sum_each(self, get: impl Fn(usize) -> __m512) -> __m512 {
+        // Four vectors at a time become one of which lane `4 b + i` holds vector i's sum over the 128-bit block b ...
+        let quarter = |q: usize| unsafe {
+            let [a, b, c, d] = from_fn(|i| get(4 * q + i));
+            let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            let low = _mm512_shuffle_ps::<0b01_00_01_00>(ab, cd);
+            _mm512_add_ps(low, _mm512_shuffle_ps::<0b11_10_11_10>(ab, cd))
+        };
+        let [a, b, c, d] = from_fn(quarter);
+        // ... and then the four blocks of each are summed, in the same way on the level of blocks.
+        unsafe {
+            let ab =
+                _mm512_add_ps(_mm512_shuffle_f32x4::<0b10_00_10_00>(a, b), _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b));
+            let cd =
+                _mm512_add_ps(_mm512_shuffle_f32x4::<0b10_00_10_00>(c, d), _mm512_shuffle_f32x4::<0b11_01_11_01>(c, d));
+            _mm512_add_ps(_mm512_shuffle_f32x4::<0b10_00_10_00>(ab, cd), _mm512_shuffle_f32x4::<0b11_01_11_01>(ab, cd))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn load_columns(self, p: *const f32, stride: usize) -> [__m512; 4] {
         // Vector i holds rows i, 4 + i, 8 + i, 12 + i in its four blocks, so that turning each block is all.
         let row = |i: usize| unsafe { _mm_loadu_ps(p.add(i * stride)) };

@@ -43,6 +43,32 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     kernel.run(plain::Plain)
 }
 
+/// An element of a key/value cache: how to read it into a vector.
+pub(crate) trait Element: Copy + Sync {
+    /// `N` elements at `p` as floats.
+    ///
+    /// # Safety
+    /// They must be readable.
+    unsafe fn load<L: Lanes>(l: L, p: *const Self) -> L::V;
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(l: L, p: *const f32) -> L::V {
+        // SAFETY: passed on.
+        unsafe { l.load(p) }
+    }
+}
+
+/// The bits of a half-precision number.
+impl Element for u16 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(l: L, p: *const u16) -> L::V {
+        // SAFETY: passed on.
+        unsafe { l.load_f16(p) }
+    }
+}
+
 /// `2^x` for `x <= 0`, as a softmax wants it: at most 2 ulp off; exactly 0 below -126 (also for minus infinity), NaN
 /// stays NaN. The coefficients are a minimax fit of degree 6 on -0.5..0.5 (2e-9 before rounding).
 #[inline(always)]

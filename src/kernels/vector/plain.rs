@@ -90,6 +90,14 @@ impl Lanes for Plain {
     }
 
     #[inline(always)]
+    fn sum_each(self, get: impl Fn(usize) -> V) -> V {
+        from_fn(|i| {
+            let v = get(i);
+            (v[0] + v[2]) + (v[1] + v[3])
+        })
+    }
+
+    #[inline(always)]
     unsafe fn load_columns(self, p: *const f32, stride: usize) -> [V; 4] {
         // SAFETY: the caller vouches for 4 floats in each of 4 rows.
         let rows: [V; 4] = from_fn(|i| unsafe { self.load(p.add(i * stride)) });
