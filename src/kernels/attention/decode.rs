@@ -143,8 +143,8 @@ unsafe fn scores_of<L: Lanes, E: Element, const Q: usize, const K: usize>(
                 let k: [L::V; K] = std::array::from_fn(|j| E::load(l, rows[j].add(d)));
                 for i in 0..Q {
                     let q = l.load(block.q.add(i * dim + d));
-                    for j in 0..K {
-                        acc[j][i] = l.mul_add(k[j], q, acc[j][i]);
+                    for (acc, &k) in acc.iter_mut().zip(&k) {
+                        acc[i] = l.mul_add(k, q, acc[i]);
                     }
                 }
             }
