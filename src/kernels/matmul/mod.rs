@@ -10,6 +10,8 @@ mod lanes;
 mod panel;
 mod prepare;
 mod rows;
+#[cfg(target_arch = "x86_64")]
+mod span;
 
 #[cfg(test)]
 mod tests;

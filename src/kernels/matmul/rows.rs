@@ -9,20 +9,26 @@
 
 use super::lanes::on_isa;
 use super::prepare::Quantized;
+#[cfg(target_arch = "x86_64")]
+use super::span::SpanFormat;
 use super::{FEW_TOKENS, TASK_ROWS, Target};
 use crate::kernels::Isa;
 use crate::quant::{BlockFormat, Codes};
 use crate::with_format;
 
+/// Elsewhere, all formats are taken apart in memory.
+#[cfg(not(target_arch = "x86_64"))]
+use crate::quant::BlockFormat as SpanFormat;
+
 /// Columns taken apart at a time.
-const SPAN: usize = 256;
+pub(super) const SPAN: usize = 256;
 
 /// Computes the target's rows for all tokens.
 pub(super) fn run(isa: Isa, x: &Quantized<'_>, tokens: usize, target: &Target<'_, '_>) {
     with_format!(target.job.weight.ty(), F => run_format::<F>(isa, x, tokens, target), _ => unreachable!());
 }
 
-fn run_format<F: BlockFormat>(isa: Isa, x: &Quantized<'_>, tokens: usize, target: &Target<'_, '_>) {
+fn run_format<F: SpanFormat>(isa: Isa, x: &Quantized<'_>, tokens: usize, target: &Target<'_, '_>) {
     let cols = target.job.weight.cols();
     assert!(
         x.stride >= cols.next_multiple_of(SPAN) && x.q.len() >= tokens * x.stride && x.low.len() >= tokens * x.stride
@@ -33,7 +39,7 @@ fn run_format<F: BlockFormat>(isa: Isa, x: &Quantized<'_>, tokens: usize, target
         let mut sums = [0.0; FEW_TOKENS];
         {
             let sums = &mut sums;
-            on_isa!(isa, [F: BlockFormat] row_dot<F>(bytes: &[u8], x: &Quantized<'_>, tokens: usize, sums: &mut [f32; FEW_TOKENS]));
+            on_isa!(isa, [F: SpanFormat] row_dot<F>(bytes: &[u8], x: &Quantized<'_>, tokens: usize, sums: &mut [f32; FEW_TOKENS]));
         }
         for (out, sum) in out.iter_mut().zip(sums) {
             out[row] = sum;
@@ -49,22 +55,17 @@ fn run_format<F: BlockFormat>(isa: Isa, x: &Quantized<'_>, tokens: usize, target
 /// # Safety
 /// The instruction set of `L` is enabled in the caller.
 #[inline(always)]
-unsafe fn row_dot<F: BlockFormat, L: Spans>(
+unsafe fn row_dot<F: SpanFormat, L: Spans>(
     bytes: &[u8],
     x: &Quantized<'_>,
     tokens: usize,
     sums: &mut [f32; FEW_TOKENS],
 ) {
-    let mut codes = Codes::default();
-    let blocks_per_span = SPAN / F::BLOCK_LEN;
     // SAFETY: as for this function.
     let mut acc = unsafe { [L::zero(); FEW_TOKENS] };
-    for (span, blocks) in bytes.chunks(blocks_per_span * F::BLOCK_BYTES).enumerate() {
-        let n = blocks.len() / F::BLOCK_BYTES * F::BLOCK_LEN;
-        if n < SPAN {
-            codes = Codes::default();
-        }
-        unpack_span::<F>(blocks, &mut codes);
+    for (span, blocks) in bytes.chunks(SPAN / F::BLOCK_LEN * F::BLOCK_BYTES).enumerate() {
+        // SAFETY: as for this function.
+        let parts = unsafe { L::unpack::<F>(blocks) };
         for (token, acc) in acc.iter_mut().enumerate().take(tokens) {
             let at = token * x.stride + span * SPAN;
             let part = SpanInput {
@@ -74,7 +75,7 @@ unsafe fn row_dot<F: BlockFormat, L: Spans>(
                 sums: x.sums[at / 16..][..SPAN / 16].try_into().expect("a span of sums"),
             };
             // SAFETY: as for this function.
-            unsafe { L::dot::<F>(acc, &codes, &part) };
+            unsafe { L::dot::<F>(acc, &parts, &part) };
         }
     }
     for (sum, acc) in sums.iter_mut().zip(acc) {
@@ -83,9 +84,9 @@ unsafe fn row_dot<F: BlockFormat, L: Spans>(
     }
 }
 
-/// Takes up to 256 columns apart.
+/// Takes up to 256 columns apart, into `codes` full of zeros.
 #[inline(always)]
-fn unpack_span<F: BlockFormat>(blocks: &[u8], codes: &mut Codes) {
+pub(super) fn unpack_span<F: BlockFormat + ?Sized>(blocks: &[u8], codes: &mut Codes) {
     if F::BLOCK_LEN == SPAN {
         F::unpack(blocks, codes);
         return;
@@ -111,13 +112,17 @@ pub(super) struct SpanInput<'a> {
 pub(super) trait Spans {
     /// Partial sums.
     type Acc: Copy;
+    /// A span of weights, taken apart.
+    type Span;
     /// No sums yet.
     ///
     /// # Safety
     /// For all functions here: the processor has the instruction set.
     unsafe fn zero() -> Self::Acc;
+    /// Takes up to a span of weights apart; columns that are missing become zeros.
+    unsafe fn unpack<F: SpanFormat>(blocks: &[u8]) -> Self::Span;
     /// Adds a span.
-    unsafe fn dot<F: BlockFormat>(acc: &mut Self::Acc, codes: &Codes, x: &SpanInput<'_>);
+    unsafe fn dot<F: BlockFormat>(acc: &mut Self::Acc, weights: &Self::Span, x: &SpanInput<'_>);
     /// The sum of the partial sums.
     unsafe fn total(acc: Self::Acc) -> f32;
 }
@@ -142,9 +147,16 @@ fn scaled<F: BlockFormat>(codes: &Codes, x: &SpanInput<'_>) -> ([f32; 16], [f32;
 
 impl Spans for super::lanes::Plain {
     type Acc = f32;
+    type Span = Codes;
     #[inline(always)]
     unsafe fn zero() -> f32 {
         0.0
+    }
+    #[inline(always)]
+    unsafe fn unpack<F: SpanFormat>(blocks: &[u8]) -> Codes {
+        let mut codes = Codes::default();
+        unpack_span::<F>(blocks, &mut codes);
+        codes
     }
     #[inline(always)]
     unsafe fn dot<F: BlockFormat>(acc: &mut f32, codes: &Codes, x: &SpanInput<'_>) {
@@ -165,45 +177,70 @@ impl Spans for super::lanes::Plain {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::super::lanes::{Ymm, Zmm};
-    use super::{SPAN, SpanInput, Spans, scaled};
+    use super::super::span::{SpanFormat, ZmmSpan, by_memory};
+    use super::{SPAN, SpanInput, Spans, scaled, unpack_span};
     use crate::quant::{BlockFormat, Codes};
     use std::arch::x86_64::*;
 
+    /// How far ahead weights are asked for: some memory latencies' worth at the speed of one core.
+    const AHEAD: usize = 2048;
+
     // SAFETY (all bodies): the contract of `Spans` gives the instruction set; loads stay within arrays of known length.
     impl Spans for Zmm {
-        type Acc = __m512;
+        type Acc = [__m512; 2];
+        type Span = ZmmSpan;
         #[inline(always)]
-        unsafe fn zero() -> __m512 {
+        unsafe fn zero() -> [__m512; 2] {
             // SAFETY: see above.
-            unsafe { _mm512_setzero_ps() }
+            unsafe { [_mm512_setzero_ps(); 2] }
         }
         #[inline(always)]
-        unsafe fn dot<F: BlockFormat>(acc: &mut __m512, codes: &Codes, x: &SpanInput<'_>) {
-            let (scale, shift) = scaled::<F>(codes, x);
+        unsafe fn unpack<F: SpanFormat>(blocks: &[u8]) -> ZmmSpan {
+            let whole = SPAN / F::BLOCK_LEN * F::BLOCK_BYTES;
+            // The row's end, and what a short task lacks, is within the prefetcher's reach; addresses past the end are
+            // never read, so they needn't exist.
+            let ahead = blocks.as_ptr().wrapping_add(AHEAD);
+            // SAFETY: see above; prefetching reads nothing.
+            unsafe {
+                for line in 0..whole.div_ceil(64) {
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64 * line).cast());
+                }
+                if blocks.len() == whole { F::span(blocks) } else { by_memory::<F>(blocks) }
+            }
+        }
+        #[inline(always)]
+        unsafe fn dot<F: BlockFormat>(acc: &mut [__m512; 2], w: &ZmmSpan, x: &SpanInput<'_>) {
             // SAFETY: see above.
             unsafe {
-                let scale = _mm512_loadu_ps(scale.as_ptr());
-                *acc = _mm512_add_ps(*acc, _mm512_loadu_ps(shift.as_ptr()));
-                // Lane i of a step holds the columns 4i..4i+4, so it belongs to sub-block i / 8 or i / 4 of the step.
-                let per_step = 64 / F::SUB_LEN as i32;
-                let lanes = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
-                let fours = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-                let lanes = if F::SUB_LEN == 16 { fours } else { lanes };
+                let twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+                let d = _mm512_castps256_ps512(_mm256_loadu_ps(x.d.as_ptr()));
+                let d = _mm512_permutexvar_ps(twice, d);
+                let sums = _mm512_cvtepi32_ps(_mm512_loadu_si512(x.sums.as_ptr().cast()));
+                let scale = _mm512_mul_ps(w.scale, d);
+                let offset = if F::HAS_MIN {
+                    _mm512_mul_ps(w.min, d)
+                } else {
+                    _mm512_mul_ps(scale, _mm512_set1_ps(-(F::ZERO as f32)))
+                };
+                acc[0] = _mm512_fmadd_ps(offset, sums, acc[0]);
+                // Lane i of a step holds the columns 4 i to 4 i + 3, so it belongs to the step's scale i / 4.
+                let lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
                 for step in 0..SPAN / 64 {
-                    let q = _mm512_loadu_si512(codes.q.as_ptr().add(64 * step).cast());
                     let high = _mm512_loadu_si512(x.high.as_ptr().add(64 * step).cast());
                     let low = _mm512_loadu_si512(x.low.as_ptr().add(64 * step).cast());
-                    let sum = _mm512_slli_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), q, high), 7);
-                    let sum = _mm512_cvtepi32_ps(_mm512_dpbusd_epi32(sum, q, low));
-                    let index = _mm512_add_epi32(lanes, _mm512_set1_epi32(step as i32 * per_step));
+                    let sum = _mm512_slli_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), w.q[step], high), 7);
+                    let sum = _mm512_cvtepi32_ps(_mm512_dpbusd_epi32(sum, w.q[step], low));
+                    let index = _mm512_add_epi32(lanes, _mm512_set1_epi32(4 * step as i32));
+                    // Two chains: one would wait for its own additions.
+                    let acc = &mut acc[step % 2];
                     *acc = _mm512_fmadd_ps(sum, _mm512_permutexvar_ps(index, scale), *acc);
                 }
             }
         }
         #[inline(always)]
-        unsafe fn total(acc: __m512) -> f32 {
+        unsafe fn total(acc: [__m512; 2]) -> f32 {
             // SAFETY: see above.
-            unsafe { _mm512_reduce_add_ps(acc) }
+            unsafe { _mm512_reduce_add_ps(_mm512_add_ps(acc[0], acc[1])) }
         }
     }
 
@@ -229,10 +266,17 @@ mod x86 {
     // SAFETY (all bodies): as above.
     impl Spans for Ymm {
         type Acc = __m256;
+        type Span = Codes;
         #[inline(always)]
         unsafe fn zero() -> __m256 {
             // SAFETY: see above.
             unsafe { _mm256_setzero_ps() }
+        }
+        #[inline(always)]
+        unsafe fn unpack<F: SpanFormat>(blocks: &[u8]) -> Codes {
+            let mut codes = Codes::default();
+            unpack_span::<F>(blocks, &mut codes);
+            codes
         }
         #[inline(always)]
         unsafe fn dot<F: BlockFormat>(acc: &mut __m256, codes: &Codes, x: &SpanInput<'_>) {
