@@ -1,6 +1,6 @@
 //! Hyperparameters, read from GGUF metadata and checked.
 
-use super::ModelError;
+use super::{ModelError, Yarn};
 use crate::gguf::{Gguf, Metadata};
 
 /// Upper bounds far above every released model; they keep products of sizes from overflowing.
@@ -31,6 +31,8 @@ pub struct TextConfig {
     pub mrope_sections: [usize; 3],
     /// Positions that the model was trained on.
     pub context_length: usize,
+    /// How rotary positions are stretched beyond that, where the file says so.
+    pub yarn: Option<Yarn>,
 }
 
 /// Hyperparameters of the vision tower and merger (`clip` with `qwen2.5vl_merger`).
@@ -144,10 +146,14 @@ impl TextConfig {
         if head_dim % 2 != 0 {
             return Err(keys.wrong("head size", head_dim, "even, as rotary positions need"));
         }
-        let scaling = keys.meta.str(&key("rope.scaling.type"))?.unwrap_or("none");
-        if scaling != "none" {
-            return Err(keys.wrong(&key("rope.scaling.type"), scaling, "`none`, the only one supported"));
-        }
+        let yarn = match keys.meta.str(&key("rope.scaling.type"))?.unwrap_or("none") {
+            "none" => None,
+            "yarn" => Some(Yarn {
+                factor: keys.positive(&key("rope.scaling.factor"), None)?,
+                original: keys.size(&key("rope.scaling.original_context_length"), 1 << 28, None)?,
+            }),
+            scaling => return Err(keys.wrong(&key("rope.scaling.type"), scaling, "`none` or `yarn`")),
+        };
         Ok(TextConfig {
             hidden_size,
             n_layers: keys.size(&key("block_count"), MAX_LAYERS, None)?,
@@ -159,6 +165,7 @@ impl TextConfig {
             rope_theta: keys.positive(&key("rope.freq_base"), Some(1e6))?,
             mrope_sections: Self::sections(&keys, &key("rope.dimension_sections"), arch, head_dim / 2)?,
             context_length: keys.size(&key("context_length"), 1 << 28, None)?,
+            yarn,
         })
     }
 

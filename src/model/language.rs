@@ -2,7 +2,7 @@
 
 use super::compute::{CacheShape, Compute, HeadDims, Input, Job, Place, View};
 use super::positions::Position;
-use super::rope::{inverse_frequencies, mrope_tables};
+use super::rope::{Yarn, inverse_frequencies, mrope_tables};
 use super::weights::{Linear, Loader};
 use super::{ModelError, TextConfig};
 use crate::gguf::Gguf;
@@ -31,6 +31,8 @@ pub struct LanguageModel<C: Compute> {
     /// The output matrix, or `None` where it is the embedding table (tied).
     output: Option<C::Matrix>,
     inv_freq: Vec<f32>,
+    /// What rotary cosines and sines are multiplied by; 1 without YaRN.
+    attention_factor: f32,
 }
 
 /// What goes into one forward pass, in order.
@@ -87,7 +89,21 @@ impl<C: Compute> LanguageModel<C> {
         let blocks = (0..config.n_layers).map(|i| Block::load(&mut load, &config, i)).collect::<Result<_, _>>()?;
         let output_norm = load.vector("output_norm.weight", hidden)?;
         let inv_freq = inverse_frequencies(config.rope_theta, config.head_dim);
-        Ok(LanguageModel { config, vocab_size, embed, blocks, output_norm, output, inv_freq })
+        let yarn = config.yarn;
+        let model =
+            LanguageModel { config, vocab_size, embed, blocks, output_norm, output, inv_freq, attention_factor: 1.0 };
+        Ok(match yarn {
+            Some(yarn) => model.with_yarn(yarn),
+            None => model,
+        })
+    }
+
+    /// The same model with its rotary positions stretched. What was read before belongs to the old positions.
+    pub fn with_yarn(mut self, yarn: Yarn) -> Self {
+        self.inv_freq = yarn.frequencies(self.config.rope_theta, self.config.head_dim);
+        self.attention_factor = yarn.attention_factor();
+        self.config.yarn = Some(yarn);
+        self
     }
 
     /// The hyperparameters.
@@ -149,7 +165,10 @@ impl<C: Compute> LanguageModel<C> {
         assert!((1..=state.max_chunk).contains(&tokens), "a chunk of {tokens} tokens");
         assert!(state.len + tokens <= state.capacity, "the cache is full");
         self.embed_chunk(compute, state, chunk, tokens);
-        let (cos, sin) = mrope_tables(positions, &self.inv_freq, self.config.mrope_sections);
+        let (mut cos, mut sin) = mrope_tables(positions, &self.inv_freq, self.config.mrope_sections);
+        if self.attention_factor != 1.0 {
+            cos.iter_mut().chain(&mut sin).for_each(|x| *x *= self.attention_factor);
+        }
         compute.write(&mut state.act.cos, 0, &cos);
         compute.write(&mut state.act.sin, 0, &sin);
         for layer in 0..self.blocks.len() {

@@ -21,5 +21,6 @@ pub use cpu::CpuCompute;
 pub use error::ModelError;
 pub use language::{ChunkInput, LanguageModel, LanguageState};
 pub use positions::{Position, PositionSpan, mrope_positions};
+pub use rope::Yarn;
 pub use vision::{Stage, VisionModel, VisionObserver};
 pub use windows::WindowOrder;

@@ -10,7 +10,7 @@ use super::prompt::PadTokens;
 use crate::gguf::Gguf;
 use crate::kernels::{Cpu, KvType};
 use crate::media::PatchConfig;
-use crate::model::{CpuCompute, LanguageModel, VisionConfig, VisionModel};
+use crate::model::{CpuCompute, LanguageModel, VisionConfig, VisionModel, Yarn};
 use crate::text::{ChatTemplate, Tokenizer};
 
 /// Which files to load, and how to run them.
@@ -26,12 +26,14 @@ pub struct EngineOptions {
     pub ctx: Option<usize>,
     /// Element type of the KV cache.
     pub kv_type: KvType,
+    /// Stretches positions for longer contexts; `None` as the file says.
+    pub yarn: Option<Yarn>,
 }
 
 impl EngineOptions {
     /// The defaults for a model file.
     pub fn new(model: impl Into<PathBuf>) -> EngineOptions {
-        EngineOptions { model: model.into(), mmproj: None, threads: None, ctx: None, kv_type: KvType::F16 }
+        EngineOptions { model: model.into(), mmproj: None, threads: None, ctx: None, kv_type: KvType::F16, yarn: None }
     }
 }
 
@@ -70,7 +72,10 @@ impl Engine {
     /// As [`Engine::load`].
     pub fn from_gguf(gguf: Gguf, mmproj: Option<Gguf>, options: &EngineOptions) -> Result<Engine, LoadError> {
         let cpu = Arc::new(Cpu::new(options.threads)?);
-        let text = LanguageModel::load(&gguf, &mut CpuCompute::new(cpu.clone()))?;
+        let mut text = LanguageModel::load(&gguf, &mut CpuCompute::new(cpu.clone()))?;
+        if let Some(yarn) = options.yarn {
+            text = text.with_yarn(yarn);
+        }
         let named = |source| LoadError::Text { file: gguf.name().to_string(), source };
         let tokenizer = Tokenizer::from_gguf(gguf.metadata()).map_err(named)?;
         let template = ChatTemplate::from_gguf(gguf.metadata()).map_err(named)?;
@@ -83,7 +88,9 @@ impl Engine {
             (Some(image), Some(video)) => Some(PadTokens { image, video }),
             _ => None,
         };
-        let ctx = options.ctx.unwrap_or(text.config().context_length.min(DEFAULT_CTX)).max(1);
+        let trained = text.config().context_length.min(DEFAULT_CTX);
+        let stretched = options.yarn.map(|y| (y.original as f64 * f64::from(y.factor)) as usize);
+        let ctx = options.ctx.or(stretched).unwrap_or(trained).max(1);
         let mut engine = Engine {
             cpu,
             text,
