@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use qlens::media::sampling::SampleOptions;
 use qlens::media::{
-    Clip, ClipPlan, Limits, MediaError, MediaErrorKind, MediaProblem, Medium, Part, PatchConfig, Rgb8, Source,
-    write_frame_group,
+    Clip, ClipPlan, DecodeAhead, Limits, MediaError, MediaErrorKind, MediaProblem, Medium, Part, PatchConfig, Rgb8,
+    Source, write_frame_group,
 };
 use sha2::{Digest, Sha256};
 
@@ -160,19 +160,24 @@ fn groups_hold_two_frames_and_odd_ones_repeat() {
         assert_eq!(group.time, plan.timestamps[2 * i]);
     }
     let mut ahead = Vec::new();
-    let warning = clip.for_each_group(&plan, 1, |group| {
+    let decoded = std::sync::atomic::AtomicUsize::new(0);
+    let one_ahead = DecodeAhead { groups: 1, decoded: &decoded };
+    let warning = clip.for_each_group(&plan, one_ahead, |group| {
         ahead.push(group);
         Ok::<_, MediaError>(())
     });
     assert!(warning.expect("decodable").is_none());
     assert_eq!(ahead, groups);
+    assert_eq!(decoded.into_inner(), plan.n_frames());
     // Whoever has enough stops the decoding.
     let mut seen = 0;
-    let stopped = clip.for_each_group(&plan, 0, |_| {
+    let decoded = std::sync::atomic::AtomicUsize::new(0);
+    let stopped = clip.for_each_group(&plan, DecodeAhead { groups: 0, decoded: &decoded }, |_| {
         seen += 1;
         Err(MediaError::from(MediaProblem::NoFrames))
     });
     assert!(stopped.is_err() && seen == 1);
+    assert!(decoded.into_inner() <= 4, "decoding ran on");
 
     let one = open("one-frame.mp4");
     let plan = self::plan(&one, 2.0);

@@ -43,6 +43,7 @@ fn media_options(medium: &Value) -> MediaOptions {
         min_pixels: medium["min_pixels"].as_u64().map(|n| n as usize),
         max_pixels: medium["max_pixels"].as_u64().map(|n| n as usize),
         fps: medium["fps"].as_f64(),
+        ..MediaOptions::default()
     }
 }
 

@@ -170,3 +170,30 @@ fn special_tokens_in_a_question_are_plain_text() {
     assert!(!t.prompt_tokens.contains(&pad));
     assert_eq!(t.prompt_tokens.iter().filter(|&&id| id == end).count(), 2, "the template's own two");
 }
+
+#[cfg(feature = "video")]
+#[test]
+fn a_clips_frames_are_counted_and_a_clip_is_fitted_once() {
+    let engine = Engine::load(&EngineOptions { ctx: Some(400), ..options("tiny-tied/model-q8_0.gguf") }).unwrap();
+    let clip = qlens::media::Clip::open(&Source::Path(file("tiny-tied/clip0.mp4")), &Limits::default()).unwrap();
+    let turn = Turn::new(None, vec![Medium::Clip(Arc::new(clip), None)], "What happens?");
+    let mut seen = Vec::new();
+    let mut session = engine.new_session();
+    let free = GenerateOptions { max_tokens: 4, ..GenerateOptions::default() };
+    let full = session.ask(&turn, &free, &mut go_on).unwrap_err();
+    assert!(matches!(full, SessionError::ContextFull { .. }), "{full}");
+    let fit = GenerateOptions { media: MediaOptions { fit: true, ..MediaOptions::default() }, ..free };
+    let answer = session.ask(&turn, &fit, &mut |event| {
+        if let Event::Encoding { frames: Some(frames), .. } = event {
+            seen.push(frames);
+        }
+        ControlFlow::Continue(())
+    });
+    let media = answer.unwrap().media;
+    assert!(media[0].fitted && media[0].tokens < 400, "{media:?}");
+    assert!(!seen.is_empty() && seen.is_sorted_by_key(|f| f.encoded), "{seen:?}");
+    for frames in seen {
+        assert!(frames.encoded < frames.decoded && frames.decoded <= frames.total, "{frames:?}");
+        assert_eq!(Some(frames.total), media[0].frames);
+    }
+}

@@ -64,9 +64,8 @@ fn a_stretched_model_computes_what_the_original_does() {
     };
     let wanted = numbers(&run["logits"]);
     let spread = (wanted.iter().map(|x| x * x).sum::<f64>() / wanted.len() as f64).sqrt();
-    let worst = |found: &[f32]| {
-        found.iter().zip(&wanted).map(|(f, w)| (f64::from(*f) - w).abs()).fold(0.0, f64::max) / spread
-    };
+    let worst =
+        |found: &[f32]| found.iter().zip(&wanted).map(|(f, w)| (f64::from(*f) - w).abs()).fold(0.0, f64::max) / spread;
     let stretched = worst(&logits(Some(Yarn::default())));
     // Positions near 90,000 in float32 angles: a frequency's last bit turns the quickest by 0.005.
     assert!(stretched < 5e-3, "{stretched}");

@@ -38,7 +38,9 @@ Examples:
   qlens describe before.png after.png -p \"What has changed?\"
   curl -s https://example.org/chart.png | qlens describe - -p \"Read the axis labels\"
   qlens describe scan.jpg --max-pixels 400000     # fewer picture tokens: quicker, less detail
-  qlens describe clip.mp4 --fps 1 -p \"What happens?\"")]
+  qlens describe clip.mp4 --fps 1 -p \"What happens?\"
+  qlens describe 'clip.mp4#t=12.5,40' -p \"Who comes in?\"  # from 12.5 to 40 seconds
+  qlens describe --as-clip --fps 4 frame-*.png")]
     Describe(DescribeArgs),
     /// Talk, with or without pictures and clips; -p asks one thing and ends
     #[command(after_help = "\
@@ -68,7 +70,8 @@ Example:
 /// `qlens describe`.
 #[derive(Debug, Args)]
 pub struct DescribeArgs {
-    /// Pictures and clips, in the order in which the model sees them; - reads one from standard input
+    /// Pictures and clips, in the order in which the model sees them; - reads one from standard input, and clip.mp4#t=12.5,40
+    /// is a part of a clip
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// The question [default: to describe what is seen]
@@ -170,6 +173,10 @@ pub struct ModelArgs {
     /// Room for this many tokens of questions, pictures and answers [default: the model's, at most 32768]
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(16..=16_777_216))]
     pub ctx: Option<u32>,
+    /// Stretch positions fourfold (YaRN), for questions of more than 32768 tokens; the model then tells times in clips less
+    /// exactly. The context becomes 131072 unless --ctx says otherwise
+    #[arg(long)]
+    pub yarn: bool,
     /// How keys and values are kept; f32 takes twice the memory [default: f16]
     #[arg(long, value_name = "TYPE", value_parser = PossibleValuesParser::new(["f16", "f32"])
           .map(|s| if s == "f32" { KvKind::F32 } else { KvKind::F16 }))]
@@ -223,9 +230,18 @@ pub struct MediaArgs {
     /// the clip's length]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_pixels: Option<u64>,
-    /// Frames per second to look at, of a clip [default: 2]
+    /// Frames per second to look at, of a clip; with --as-clip, that the pictures make [default: 2]
     #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = parse_positive)]
     pub fps: Option<f32>,
+    /// Shrink a clip's frames until its tokens together stand for at most this many pixels [default: 90316800]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub total_pixels: Option<u64>,
+    /// Spend at most this many tokens on a clip: smaller frames, then fewer [default: what the context holds]
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub budget: Option<u32>,
+    /// Take the pictures for the frames of one clip, in the order given
+    #[arg(long)]
+    pub as_clip: bool,
 }
 
 /// How much is said, and how.

@@ -36,6 +36,7 @@ impl<'e> Asker<'e> {
         } else {
             writer.end().map_err(CliError::Stdout)?;
         }
+        self.notes(&answer);
         match answer.stop {
             StopReason::MaxTokens => {
                 self.manner.note(&format!("(cut off after {} tokens: see --max-tokens)", answer.answer_tokens));
@@ -49,6 +50,24 @@ impl<'e> Asker<'e> {
             report::verbose(self.engine, &answer, before, &self.manner);
         }
         Ok(())
+    }
+
+    /// What should be known of the media.
+    fn notes(&self, answer: &Answer) {
+        for medium in &answer.media {
+            // Other warnings were known, and told, before.
+            if let Some(warning) = medium.damage {
+                self.manner.note(&format!("{}: {warning}", medium.name));
+            }
+            if let (true, Some(frames)) = (medium.fitted, medium.frames) {
+                let ([w, h], ctx) = (medium.resized, self.engine.ctx());
+                let name = &medium.name;
+                self.manner.note(&format!(
+                    "({name}: seen as {frames} frames of {w}x{h} pixels, so that it fits the context of {ctx} tokens; see \
+                     --ctx)"
+                ));
+            }
+        }
     }
 
     fn stream(&mut self, turn: &Turn, writer: &mut AnswerWriter) -> Result<Answer, CliError> {

@@ -27,7 +27,7 @@ pub fn run(args: &ChatArgs, manner: &Manner) -> Result<(), CliError> {
         sampling: setup::sampling(&args.sampling, talking),
         media: setup::media_options(&args.media)?,
     };
-    let media = setup::media(&args.files, manner)?;
+    let media = setup::media(&args.files, &args.media, manner)?;
     let engine = setup::engine(&args.model, KvKind::F16, manner)?;
     let mut talk = Talk {
         asker: Asker::new(&engine.value, options, *manner, args.json),

@@ -6,7 +6,7 @@ use super::exit::CliError;
 use super::report::Before;
 use super::screen::Manner;
 use super::setup;
-use crate::session::{GenerateOptions, Turn};
+use crate::session::{GenerateOptions, Medium, Turn};
 
 /// Runs the command.
 ///
@@ -22,10 +22,22 @@ pub fn run(args: &DescribeArgs, manner: &Manner) -> Result<(), CliError> {
         media: setup::media_options(&args.media)?,
     };
     // Before the model: a mistyped name should not wait for it.
-    let media = setup::media(&args.files, manner)?;
+    let media = setup::media(&args.files, &args.media, manner)?;
     let engine = setup::engine(&args.model, KvKind::F16, manner)?;
     let before = Before { load_s: engine.seconds, read_s: media.seconds };
-    let several = if args.files.len() > 1 { "Describe these images." } else { "Describe this image." };
-    let turn = Turn::new(args.system.clone(), media.value, args.prompt.as_deref().unwrap_or(several));
+    let prompt = args.prompt.as_deref().unwrap_or(default_prompt(&media.value));
+    let turn = Turn::new(args.system.clone(), media.value.clone(), prompt);
     Asker::new(&engine.value, options, *manner, args.json).ask(&turn, before)
+}
+
+/// What is asked where nothing was.
+fn default_prompt(media: &[Medium]) -> &'static str {
+    let clips = media.iter().filter(|m| matches!(m, Medium::Clip(..))).count();
+    match (media.len() - clips, clips) {
+        (0, 1) => "Describe this video.",
+        (0, _) => "Describe these videos.",
+        (1, 0) => "Describe this image.",
+        (_, 0) => "Describe these images.",
+        _ => "Describe these images and videos.",
+    }
 }

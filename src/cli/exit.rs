@@ -61,6 +61,18 @@ pub enum CliError {
     /// Standard input was named as a picture, and would also have to give the questions.
     #[error("standard input can't give both the picture (-) and the questions: ask with -p, or name a file")]
     StdinBoth,
+    /// A part of a picture.
+    #[error("{name}: is a picture; only of a clip can a part (#t=…) be named")]
+    PartOfPicture {
+        /// The picture.
+        name: String,
+    },
+    /// A clip among pictures that are to become one.
+    #[error("{name}: is a clip; --as-clip takes pictures")]
+    ClipInList {
+        /// The clip.
+        name: String,
+    },
     /// The pixel bounds cross.
     #[error("--min-pixels {min} is more than --max-pixels {max}")]
     PixelsCrossed {
@@ -141,6 +153,8 @@ impl CliError {
             CliError::NoFile
             | CliError::StdinTwice { .. }
             | CliError::StdinBoth
+            | CliError::PartOfPicture { .. }
+            | CliError::ClipInList { .. }
             | CliError::PixelsCrossed { .. }
             | CliError::ForcedToken { .. }
             | CliError::TraceTooLarge { .. } => Exit::Usage,

@@ -13,6 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 const SPINNER: &str = "{spinner} {msg} {elapsed}";
 const BAR: &str = "{spinner} {msg} {bar:24} {percent}% {elapsed}";
+const CLIP_BAR: &str = "{spinner} {msg} {bar:16} {percent}% {elapsed}, {eta} left";
 
 /// Shows what goes on, from a second after its start until [`Progress::stop`]. Where progress isn't wanted (no terminal,
 /// `--quiet`) it does nothing.
@@ -50,11 +51,17 @@ impl Progress {
     pub fn event(&mut self, event: &Event<'_>) {
         let Some(Shown { bar, .. }) = &self.0 else { return };
         match *event {
-            Event::Encoding { index, total, done, steps } => {
+            Event::Encoding { index, total, done, steps, frames } => {
                 let which = if total > 1 { format!(" at {} of {total}", index + 1) } else { String::new() };
-                show(bar, format!("looking{which}"), done, steps);
+                match frames {
+                    None => show(bar, BAR, format!("looking{which}"), (done, steps)),
+                    Some(f) => {
+                        let frames = format!("{} of {} frames read, {} seen", f.decoded, f.total, f.encoded);
+                        show(bar, CLIP_BAR, format!("looking{which}: {frames}"), (done, steps));
+                    }
+                }
             }
-            Event::Prefill { done, total } => show(bar, "reading the question".to_owned(), done, total),
+            Event::Prefill { done, total } => show(bar, BAR, "reading the question".to_owned(), (done, total)),
             Event::Text(_) => self.stop(),
             Event::Tick => {}
         }
@@ -85,9 +92,11 @@ impl Drop for Progress {
     }
 }
 
-fn show(bar: &ProgressBar, what: String, done: usize, total: usize) {
+fn show(bar: &ProgressBar, template: &str, what: String, (done, total): (usize, usize)) {
     if bar.length() != Some(total as u64) {
-        bar.set_style(style(BAR));
+        bar.set_style(style(template));
+        // The time left is measured from here.
+        bar.reset_eta();
         bar.set_length(total as u64);
     }
     bar.set_message(what);

@@ -13,7 +13,8 @@ use super::exit::CliError;
 use super::screen::Manner;
 use crate::gguf::Gguf;
 use crate::kernels::KvType;
-use crate::media::{Clip, Limits, MediaKind, Source, load_picture};
+use crate::media::{self, Clip, Limits, MediaKind, Part, Source};
+use crate::model::Yarn;
 use crate::session::{Engine, EngineOptions, MediaOptions, Medium, Sampling};
 
 /// Something that was made ready, and the seconds that it took.
@@ -31,36 +32,72 @@ fn timed<T>(make: impl FnOnce() -> Result<T, CliError>) -> Result<Timed<T>, CliE
     Ok(Timed { value, seconds: start.elapsed().as_secs_f64() })
 }
 
+/// Frames per second of pictures that are taken for a clip.
+const PICTURES_PER_SECOND: f64 = 2.0;
+
 /// Reads and decodes the pictures, and looks through the clips, in order.
 ///
 /// # Errors
 /// The first one that can't be read; or standard input named twice.
-pub fn media(files: &[PathBuf], manner: &Manner) -> Result<Timed<Vec<Medium>>, CliError> {
+pub fn media(files: &[PathBuf], args: &MediaArgs, manner: &Manner) -> Result<Timed<Vec<Medium>>, CliError> {
     let times = files.iter().filter(|file| is_stdin(file.as_os_str())).count();
     if times > 1 {
         return Err(CliError::StdinTwice { times });
     }
-    timed(|| files.iter().map(|file| medium(file.as_os_str(), manner)).collect())
+    timed(|| {
+        let loaded: Vec<Medium> = if args.as_clip && !files.is_empty() {
+            vec![pictures_as_clip(files, args.fps.map_or(PICTURES_PER_SECOND, f64::from))?]
+        } else {
+            files.iter().map(|file| medium(file.as_os_str())).collect::<Result<_, _>>()?
+        };
+        for medium in &loaded {
+            if let Medium::Clip(clip, part) = medium {
+                tell_about(clip, *part, manner);
+            }
+        }
+        Ok(loaded)
+    })
 }
 
-fn medium(file: &OsStr, manner: &Manner) -> Result<Medium, CliError> {
-    let limits = Limits::default();
-    let source = Source::from_arg(file).fetch(&limits)?;
-    match source.kind()? {
-        MediaKind::Picture(_) => Ok(Medium::Picture(Arc::new(load_picture(&source, &limits)?))),
-        MediaKind::Clip(_) => {
-            let clip = Clip::open(&source, &limits)?;
-            if let Some(warning) = &clip.info().warning {
-                manner.note(&format!("{}: {warning}", clip.info().name));
-            }
-            Ok(Medium::Clip(Arc::new(clip), None))
-        }
+/// What to know before the answer is read.
+fn tell_about(clip: &Clip, part: Option<Part>, manner: &Manner) {
+    let name = &clip.info().name;
+    if let Some(warning) = &clip.info().warning {
+        manner.note(&format!("{name}: {warning}"));
+    }
+    if let Some(part) = part.filter(|part| part.start > 0.0 && part.start < clip.info().duration) {
+        manner.note(&format!("{name}: the model counts seconds from {}, where the part begins", part.start));
     }
 }
 
-/// Whether a file argument means standard input.
+fn medium(arg: &OsStr) -> Result<Medium, CliError> {
+    let (file, part) = Part::split_arg(arg);
+    match media::Medium::load(Source::from_arg(&file), &Limits::default())? {
+        media::Medium::Clip(clip) => Ok(Medium::Clip(clip.into(), part)),
+        media::Medium::Picture(picture) => match part {
+            None => Ok(Medium::Picture(Arc::new(picture))),
+            Some(_) => Err(CliError::PartOfPicture { name: picture.info.name }),
+        },
+    }
+}
+
+/// One clip of pictures, all of them looked at so far as to know that they are pictures.
+fn pictures_as_clip(files: &[PathBuf], fps: f64) -> Result<Medium, CliError> {
+    let limits = Limits::default();
+    let mut sources = Vec::new();
+    for file in files {
+        let source = Source::from_arg(file.as_os_str()).fetch(&limits)?;
+        if let MediaKind::Clip(_) = source.kind()? {
+            return Err(CliError::ClipInList { name: source.name() });
+        }
+        sources.push(source);
+    }
+    Ok(Medium::Clip(Arc::new(Clip::from_pictures(sources, fps, &limits)?), None))
+}
+
+/// Whether a file argument means standard input, or a part of what comes from there.
 pub fn is_stdin(arg: &OsStr) -> bool {
-    arg == "-"
+    Part::split_arg(arg).0 == "-"
 }
 
 /// Whether a person types at standard input.
@@ -82,6 +119,7 @@ pub fn engine(args: &ModelArgs, kv_default: KvKind, manner: &Manner) -> Result<T
         KvKind::F16 => KvType::F16,
         KvKind::F32 => KvType::F32,
     };
+    options.yarn = args.yarn.then(Yarn::default);
     if !options.model.as_os_str().is_empty() {
         return timed(|| Ok(Engine::load(&options)?));
     }
@@ -112,7 +150,14 @@ pub fn media_options(args: &MediaArgs) -> Result<MediaOptions, CliError> {
     {
         return Err(CliError::PixelsCrossed { min, max });
     }
-    Ok(MediaOptions { min_pixels, max_pixels, fps: args.fps.map(f64::from) })
+    Ok(MediaOptions {
+        min_pixels,
+        max_pixels,
+        fps: args.fps.map(f64::from),
+        total_pixels: args.total_pixels.map(pixels),
+        budget: args.budget.map(|tokens| tokens as usize),
+        fit: true,
+    })
 }
 
 /// How tokens are chosen. A run that nobody watches, or that asks one thing, takes the likeliest token and so gives the

@@ -24,7 +24,7 @@ const MAX_LOGITS_BYTES: usize = 4 << 30;
 /// See [`CliError`].
 pub fn run(args: &TraceArgs, manner: &Manner) -> Result<(), CliError> {
     let media_options = setup::media_options(&args.media)?;
-    let media = setup::media(args.file.as_slice(), manner)?;
+    let media = setup::media(args.file.as_slice(), &args.media, manner)?;
     // F32: the comparison is about the arithmetic, not about what an F16 cache rounds away.
     let engine = setup::engine(&args.model, KvKind::F32, manner)?;
     let (load_s, engine) = (engine.seconds, engine.value);

@@ -1,5 +1,6 @@
 //! The planned frames of a clip: decoded one after another, resized at once, cut into patches.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
@@ -37,23 +38,24 @@ impl Clip {
         Ok(ClipGroups { frames: self.frames(plan)?, next: 0 })
     }
 
-    /// Hands every group to `consume` while a thread decodes up to `ahead` further ones. Returns what went wrong with
-    /// the frames, if anything did.
+    /// Hands every group to `consume` while a thread decodes further ones. Returns what went wrong with the frames, if
+    /// anything did.
     ///
     /// # Errors
     /// The first error of decoding, or of `consume`, which ends the work.
     pub fn for_each_group<E: From<MediaError>>(
         &self,
         plan: &ClipPlan,
-        ahead: usize,
+        ahead: DecodeAhead<'_>,
         mut consume: impl FnMut(FrameGroup) -> Result<(), E>,
     ) -> Result<Option<ClipWarning>, E> {
         thread::scope(|scope| {
-            let (sender, receiver) = mpsc::sync_channel(ahead);
+            let (sender, receiver) = mpsc::sync_channel(ahead.groups);
             let decoding = scope.spawn(move || {
                 let mut groups = self.groups(plan)?;
                 // Whoever stops listening has had enough.
                 while let Some(group) = groups.next().transpose()? {
+                    ahead.decoded.store(groups.frames.next, Ordering::Relaxed);
                     if sender.send(group).is_err() {
                         break;
                     }
@@ -69,6 +71,15 @@ impl Clip {
             }
         })
     }
+}
+
+/// How far decoding may run ahead of whoever takes the groups, and how far it is.
+#[derive(Clone, Copy, Debug)]
+pub struct DecodeAhead<'a> {
+    /// Groups that may wait to be taken, beside the one in the making.
+    pub groups: usize,
+    /// Receives the number of frames decoded so far.
+    pub decoded: &'a AtomicUsize,
 }
 
 /// Where decoded frames come from, asked for each distinct planned frame in turn.

@@ -29,7 +29,7 @@ mod source;
 mod timeline;
 
 pub use error::{MediaError, MediaErrorKind, MediaProblem};
-pub use frames::{ClipFrames, ClipGroups, FrameGroup};
+pub use frames::{ClipFrames, ClipGroups, DecodeAhead, FrameGroup};
 pub use medium::Medium;
 pub use moving::{Clip, ClipInfo, ClipPlan, ClipWarning};
 pub use patches::{PatchConfig, Patches, picture_patches, write_frame_group};

@@ -1,6 +1,7 @@
 //! Moving pictures: a clip, whatever it is made of, and the plan of what will be seen of it.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
@@ -20,6 +21,8 @@ pub struct Clip {
     pub(super) info: ClipInfo,
     timeline: Timeline,
     pub(super) content: Content,
+    /// Of the file's bytes, once it is known.
+    sha256: OnceLock<[u8; 32]>,
 }
 
 /// What a clip is made of.
@@ -170,14 +173,14 @@ impl Clip {
         let name = if pictures.len() > 1 { format!("{name} and {} more", pictures.len() - 1) } else { name };
         let (container, codec) = ("list of pictures".to_owned(), format.name().to_owned());
         let info = describe(name, container, codec, (width, height), &timeline);
-        Ok(Clip { info, timeline, content: Content::Pictures(pictures, *limits) })
+        Ok(Clip { info, timeline, content: Content::Pictures(pictures, *limits), sha256: OnceLock::new() })
     }
 
     fn from_animation((animation, times): (Animation, FrameTimes), name: &str, format: PictureFormat) -> Clip {
         let timeline = Timeline::new(times.starts, Some(times.last_seconds), None);
         let codec = format.name().to_owned();
         let info = describe(name.to_owned(), format!("animated {format}"), codec, animation.size, &timeline);
-        Clip { info, timeline, content: Content::Animation(animation) }
+        Clip { info, timeline, content: Content::Animation(animation), sha256: OnceLock::new() }
     }
 
     fn from_video(data: FileData, name: &str, limits: &Limits) -> Result<Clip, MediaProblem> {
@@ -191,7 +194,8 @@ impl Clip {
         limits.check_size(width as u64, height as u64, 0)?;
         let warning = truncation(&probe, &timeline);
         let info = describe(name.to_owned(), probe.container, probe.codec, (width, height), &timeline);
-        Ok(Clip { info: ClipInfo { warning, ..info }, timeline, content: Content::Video(video, probe.turn) })
+        let info = ClipInfo { warning, ..info };
+        Ok(Clip { info, timeline, content: Content::Video(video, probe.turn), sha256: OnceLock::new() })
     }
 
     /// Facts about the clip.
@@ -199,11 +203,15 @@ impl Clip {
         &self.info
     }
 
-    /// SHA-256 of the file's bytes, for which it is read once more; of a list of pictures, of their hashes.
+    /// SHA-256 of the file's bytes, for which it is read once more the first time; of a list of pictures, of their
+    /// hashes.
     ///
     /// # Errors
     /// If reading fails.
     pub fn sha256(&self) -> Result<[u8; 32], MediaError> {
+        if let Some(hash) = self.sha256.get() {
+            return Ok(*hash);
+        }
         let hash = match &self.content {
             Content::Video(video, _) => video.data().sha256(),
             Content::Animation(animation) => animation.data().sha256(),
@@ -216,7 +224,8 @@ impl Clip {
                 Ok(whole.finalize().into())
             }
         };
-        hash.map_err(|problem| MediaError::from(problem).at(&self.info.name))
+        let hash = hash.map_err(|problem| MediaError::from(problem).at(&self.info.name))?;
+        Ok(*self.sha256.get_or_init(|| hash))
     }
 
     /// Which frames of the clip, or of `part` of it, will be seen, and at what size.

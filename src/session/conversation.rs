@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde::Serialize;
@@ -51,6 +52,8 @@ pub enum Event<'a> {
         done: usize,
         /// Steps in all.
         steps: usize,
+        /// Of a clip, how far its frames are.
+        frames: Option<FrameProgress>,
     },
     /// Reading the prompt: `done` of `total` tokens.
     Prefill {
@@ -63,6 +66,17 @@ pub enum Event<'a> {
     Text(&'a str),
     /// Nothing new; asked now and then so that a long step can be stopped.
     Tick,
+}
+
+/// How far a clip's frames are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameProgress {
+    /// Frames read from the file.
+    pub decoded: usize,
+    /// Frames that the vision tower is done with.
+    pub encoded: usize,
+    /// Frames that are looked at in all.
+    pub total: usize,
 }
 
 /// Why an answer ended.
@@ -187,9 +201,13 @@ impl<'e> Session<'e> {
         start: Instant,
     ) -> Result<Answer, SessionError> {
         let mut timings = Timings::default();
-        let media = self.push_turn(turn, &options.media)?;
+        self.push_turn(turn, &options.media)?;
+        let asked = self.messages.len() - 1;
+        let mut sequence = self.sequence()?;
+        if self.fit_clips(&sequence, options.max_tokens)? {
+            sequence = self.sequence()?;
+        }
         timings.media_s = start.elapsed().as_secs_f64();
-        let sequence = self.sequence()?;
         let prompt_tokens = self.check_room(&sequence)?;
         let read = self.read(&sequence, on_event, &mut timings)?;
         let mut logits = vec![0.0; self.engine.text.vocab_size()];
@@ -205,6 +223,7 @@ impl<'e> Session<'e> {
         };
         let (text, stop) = generation.run(self, on_event)?;
         timings.decode_s = decode_start.elapsed().as_secs_f64();
+        let media = self.messages[asked].media().map(|m| m.report()).collect();
         self.messages.push(PastMessage { role: Role::Assistant, parts: vec![PastPart::Text(text.clone())] });
         Ok(Answer {
             text,
@@ -217,17 +236,15 @@ impl<'e> Session<'e> {
         })
     }
 
-    /// Adds the turn's messages, its media measured, and reports on them.
-    fn push_turn(&mut self, turn: &Turn, options: &MediaOptions) -> Result<Vec<MediaReport>, SessionError> {
+    /// Adds the turn's messages, its media measured.
+    fn push_turn(&mut self, turn: &Turn, options: &MediaOptions) -> Result<(), SessionError> {
         let mut parts = Vec::new();
-        let mut reports = Vec::new();
         for part in &turn.parts {
             parts.push(match part {
                 TurnPart::Text(t) => PastPart::Text(t.clone()),
                 TurnPart::Medium(m, own) => {
                     let prepared =
                         PreparedMedium::new(m, own.as_ref().unwrap_or(options), &self.engine.patch_config()?)?;
-                    reports.push(prepared.report.clone());
                     PastPart::Medium(Arc::new(prepared))
                 }
             });
@@ -236,7 +253,34 @@ impl<'e> Session<'e> {
             self.messages.push(PastMessage { role: Role::System, parts: vec![PastPart::Text(system.clone())] });
         }
         self.messages.push(PastMessage { role: Role::User, parts });
-        Ok(reports)
+        Ok(())
+    }
+
+    /// Where the sequence and an answer would not fit into the context, measures the last message's clips again, each
+    /// with its share of what is left; those that were given a budget keep it. Whether anything changed.
+    fn fit_clips(&mut self, sequence: &Sequence, answer_tokens: usize) -> Result<bool, SessionError> {
+        let (text, media) = sequence.counts();
+        let room = self.engine.ctx.saturating_sub(answer_tokens.min(self.engine.ctx / 4));
+        let flexible =
+            |message: &PastMessage| -> usize { message.media().filter(|m| m.can_shrink()).map(|m| m.tokens()).sum() };
+        let Some(message) = self.messages.last_mut().filter(|m| text + media > room && flexible(m) > 0) else {
+            return Ok(false);
+        };
+        let clips = flexible(message);
+        let left = room.saturating_sub(text + media - clips);
+        let config = self.engine.patch_config()?;
+        for part in &mut message.parts {
+            if let PastPart::Medium(medium) = part
+                && medium.can_shrink()
+            {
+                let share = (left as u128 * medium.tokens() as u128 / clips as u128) as usize;
+                // What can't be shrunk so far stays, and the error is about the context.
+                if let Some(smaller) = medium.within(share, &config) {
+                    *medium = Arc::new(smaller);
+                }
+            }
+        }
+        Ok(true)
     }
 
     fn sequence(&self) -> Result<Sequence, SessionError> {
@@ -330,17 +374,19 @@ impl<'e> Session<'e> {
         let mut out = HashMap::new();
         for (index, medium) in wanted.iter().enumerate() {
             if !out.contains_key(medium.key()) {
-                let data = self.encode(medium, &mut Progress { index, total, batch: 0, batches: 1, on_event })?;
+                let data = self.encode(medium, (index, total), on_event)?;
                 out.insert(medium.key().clone(), data);
             }
         }
         Ok(out)
     }
 
+    /// Encodes medium `index` of `total`, unless its encoding is at hand.
     fn encode(
         &mut self,
         medium: &PreparedMedium,
-        progress: &mut Progress<'_, '_>,
+        (index, total): (usize, usize),
+        on_event: &mut OnEvent<'_>,
     ) -> Result<Arc<Vec<f32>>, SessionError> {
         if let Some(data) = self.media_cache.get(medium.key()) {
             return Ok(data);
@@ -348,9 +394,10 @@ impl<'e> Session<'e> {
         let vision = self.engine.vision()?;
         let width = vision.config().projection_dim;
         let mut data = Vec::with_capacity(medium.tokens() * width);
-        progress.batches = medium.n_batches();
-        medium.for_each_batch(&self.engine.patch_config()?, |pixels, grid| {
-            data.extend(vision.encode(&mut self.compute, pixels, grid, progress)?);
+        let decoded = AtomicUsize::new(0);
+        let mut progress = Progress { index, total, batch: 0, medium, decoded: &decoded, on_event };
+        medium.for_each_batch(&self.engine.patch_config()?, &decoded, |pixels, grid| {
+            data.extend(vision.encode(&mut self.compute, pixels, grid, &mut progress)?);
             progress.batch += 1;
             Ok(())
         })?;
@@ -478,7 +525,8 @@ struct Progress<'a, 'b> {
     index: usize,
     total: usize,
     batch: usize,
-    batches: usize,
+    medium: &'a PreparedMedium,
+    decoded: &'a AtomicUsize,
     on_event: &'a mut OnEvent<'b>,
 }
 
@@ -488,8 +536,13 @@ impl VisionObserver for Progress<'_, '_> {
             Stage::PatchEmbed => 0,
             Stage::Block(i) => i + 1,
         };
-        let (done, steps) = (self.batch * n_blocks + done, self.batches * n_blocks);
-        let event = Event::Encoding { index: self.index, total: self.total, done, steps };
+        let (done, steps) = (self.batch * n_blocks + done, self.medium.n_batches() * n_blocks);
+        let frames = self.medium.frames().map(|total| FrameProgress {
+            decoded: self.decoded.load(Ordering::Relaxed),
+            encoded: (self.batch * self.medium.frames_per_batch()).min(total),
+            total,
+        });
+        let event = Event::Encoding { index: self.index, total: self.total, done, steps, frames };
         (self.on_event)(event).is_continue()
     }
 }

@@ -117,7 +117,7 @@ impl From<ModelError> for SessionError {
 
 fn context_message(total: &usize, text: &usize, media: &usize, limit: &usize) -> String {
     let advice = if media > text {
-        "lower --max-pixels (or --fps for clips), give fewer pictures, or raise --ctx"
+        "lower --max-pixels (for clips --budget), give fewer pictures, or raise --ctx"
     } else {
         "shorten the text, or raise --ctx"
     };

@@ -1,13 +1,16 @@
 //! Pictures and clips as a conversation holds them: what they cost, and how they are encoded.
 
 use std::hash::{Hash, Hasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::Serialize;
 
 use super::error::SessionError;
 use crate::media::sampling::SampleOptions;
-use crate::media::{Clip, ClipPlan, MediaError, Part, PatchConfig, Patches, Picture, PixelBudget, picture_patches};
+use crate::media::{
+    Clip, ClipPlan, ClipWarning, DecodeAhead, Part, PatchConfig, Patches, Picture, PixelBudget, picture_patches,
+};
 
 /// Something to look at.
 #[derive(Clone)]
@@ -36,6 +39,12 @@ pub struct MediaOptions {
     pub max_pixels: Option<usize>,
     /// Frames per second taken from clips (2).
     pub fps: Option<f64>,
+    /// Most pixels of a clip's tokens together (90 % of 128,000 tokens' worth).
+    pub total_pixels: Option<usize>,
+    /// Most tokens of a clip; its frames become smaller, then fewer, until it fits.
+    pub budget: Option<usize>,
+    /// Whether clips without a `budget` get one where the context would not hold them.
+    pub fit: bool,
 }
 
 /// The pixels of one token.
@@ -57,6 +66,8 @@ impl MediaOptions {
             fps: self.fps.unwrap_or(default.fps),
             min_pixels: self.min_pixels.unwrap_or(default.min_pixels.min(self.max_pixels.unwrap_or(usize::MAX))),
             max_pixels: self.max_pixels,
+            total_pixels: self.total_pixels.map_or(default.total_pixels, |n| n as f64),
+            max_tokens: self.budget,
             ..default
         }
     }
@@ -90,6 +101,21 @@ pub struct MediaReport {
     /// Seconds between two frame groups; absent for pictures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds_per_group: Option<f64>,
+    /// Where in the clip the part that was looked at begins, in seconds; absent for pictures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<f64>,
+    /// Frames that were looked at; absent for pictures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<usize>,
+    /// Whether a clip is seen more coarsely than its options would have it, because the context holds no more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub fitted: bool,
+    /// What is amiss with the clip.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Of those, what only decoding has found.
+    #[serde(skip)]
+    pub damage: Option<ClipWarning>,
 }
 
 /// What identifies an encoded medium: its bytes, and how they were measured.
@@ -111,7 +137,7 @@ impl MediaKey {
 /// A medium that has been measured for a model.
 #[derive(Debug)]
 pub(super) struct PreparedMedium {
-    pub report: MediaReport,
+    report: MediaReport,
     key: MediaKey,
     merge_size: usize,
     source: Prepared,
@@ -127,7 +153,13 @@ enum Prepared {
     },
     Clip {
         clip: Arc<Clip>,
-        plan: ClipPlan,
+        part: Option<Part>,
+        plan: Box<ClipPlan>,
+        sampling: SampleOptions,
+        /// Whether it may be planned again with fewer tokens.
+        fit: bool,
+        /// What decoding found amiss.
+        damage: OnceLock<ClipWarning>,
     },
 }
 
@@ -146,8 +178,8 @@ impl PreparedMedium {
         match source {
             Medium::Picture(picture) => Self::picture(picture, options.picture_budget(), config),
             Medium::Clip(clip, part) => {
-                let plan = clip.plan(*part, &options.clip_sampling(), config)?;
-                Self::clip(clip, plan, config)
+                let fit = options.fit && options.budget.is_none();
+                Self::clip(clip, *part, (options.clip_sampling(), fit), config)
             }
         }
     }
@@ -162,6 +194,11 @@ impl PreparedMedium {
             grid_thw: patches.grid_thw,
             tokens: patches.grid_thw.iter().product::<usize>() / (config.merge_size * config.merge_size),
             seconds_per_group: None,
+            start: None,
+            frames: None,
+            fitted: false,
+            warnings: Vec::new(),
+            damage: None,
         };
         Ok(PreparedMedium {
             key: MediaKey { sha256: picture.info.sha256, settings: format!("{:?}", report.resized) },
@@ -171,7 +208,13 @@ impl PreparedMedium {
         })
     }
 
-    fn clip(clip: &Arc<Clip>, plan: ClipPlan, config: &PatchConfig) -> Result<Self, SessionError> {
+    fn clip(
+        clip: &Arc<Clip>,
+        part: Option<Part>,
+        (sampling, fit): (SampleOptions, bool),
+        config: &PatchConfig,
+    ) -> Result<Self, SessionError> {
+        let plan = clip.plan(part, &sampling, config)?;
         let report = MediaReport {
             name: clip.info().name.clone(),
             kind: MediaKind::Video,
@@ -180,21 +223,59 @@ impl PreparedMedium {
             grid_thw: plan.grid_thw,
             tokens: plan.grid_thw.iter().product::<usize>() / (config.merge_size * config.merge_size),
             seconds_per_group: Some(plan.seconds_per_group),
+            start: Some(plan.start),
+            frames: Some(plan.n_frames()),
+            fitted: false,
+            warnings: clip.info().warning.iter().map(ToString::to_string).collect(),
+            damage: None,
         };
         let settings = format!("{:?} {:?}", report.resized, plan.indices);
         Ok(PreparedMedium {
             key: MediaKey { sha256: clip.sha256()?, settings },
             report,
             merge_size: config.merge_size,
-            source: Prepared::Clip { clip: clip.clone(), plan },
+            source: Prepared::Clip {
+                clip: clip.clone(),
+                part,
+                plan: Box::new(plan),
+                sampling,
+                fit,
+                damage: OnceLock::new(),
+            },
         })
     }
 
+    /// Whether [`PreparedMedium::within`] may be asked of it.
+    pub fn can_shrink(&self) -> bool {
+        matches!(self.source, Prepared::Clip { fit: true, .. })
+    }
+
+    /// The same clip in at most `max_tokens` tokens; `None` where that can't be.
+    pub fn within(&self, max_tokens: usize, config: &PatchConfig) -> Option<PreparedMedium> {
+        let Prepared::Clip { clip, part, sampling, .. } = &self.source else { return None };
+        let sampling = SampleOptions { max_tokens: Some(max_tokens), ..*sampling };
+        let mut smaller = Self::clip(clip, *part, (sampling, true), config).ok()?;
+        smaller.report.fitted = true;
+        Some(smaller)
+    }
+
+    /// What became of it, as far as it is known by now.
+    pub fn report(&self) -> MediaReport {
+        let mut report = self.report.clone();
+        if let Prepared::Clip { damage, .. } = &self.source {
+            report.damage = damage.get().copied();
+            report.warnings.extend(report.damage.iter().map(ToString::to_string));
+        }
+        report
+    }
+
     /// Calls `encode` with the patches of each batch and their grid, in order. A picture is one batch; a clip comes in
-    /// batches of frame groups, which don't attend to each other, so that its memory stays bounded.
+    /// batches of frame groups, which don't attend to each other, so that its memory stays bounded; while one is
+    /// encoded, another thread decodes the next. `decoded` counts the frames that are there.
     pub fn for_each_batch(
         &self,
         config: &PatchConfig,
+        decoded: &AtomicUsize,
         mut encode: impl FnMut(&[f32], [usize; 3]) -> Result<(), SessionError>,
     ) -> Result<(), SessionError> {
         match &self.source {
@@ -206,7 +287,13 @@ impl PreparedMedium {
                 };
                 encode(&p.pixel_values, p.grid_thw)
             }
-            Prepared::Clip { clip, plan } => clip_batches(clip, plan, encode),
+            Prepared::Clip { clip, plan, damage, .. } => {
+                if let Some(warning) = clip_batches(clip, plan, decoded, encode)? {
+                    // Decoding the same frames again finds the same.
+                    let _ = damage.set(warning);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -230,6 +317,19 @@ impl PreparedMedium {
         self.report.kind == MediaKind::Video
     }
 
+    /// Frames that are decoded, of a clip.
+    pub fn frames(&self) -> Option<usize> {
+        self.report.frames
+    }
+
+    /// Frames that one batch covers.
+    pub fn frames_per_batch(&self) -> usize {
+        match &self.source {
+            Prepared::Picture { .. } => 1,
+            Prepared::Clip { plan, .. } => groups_per_batch(plan) * plan.patches.temporal_patch_size,
+        }
+    }
+
     /// Frame groups, and rows and columns of tokens.
     pub fn merged_grid(&self) -> [usize; 3] {
         let [t, h, w] = self.report.grid_thw;
@@ -251,21 +351,21 @@ fn groups_per_batch(plan: &ClipPlan) -> usize {
 fn clip_batches(
     clip: &Clip,
     plan: &ClipPlan,
+    decoded: &AtomicUsize,
     mut encode: impl FnMut(&[f32], [usize; 3]) -> Result<(), SessionError>,
-) -> Result<(), SessionError> {
+) -> Result<Option<ClipWarning>, SessionError> {
     let [_, h, w] = plan.grid_thw;
     let size = groups_per_batch(plan);
-    let mut pixels = Vec::new();
-    let mut held = 0;
-    for (i, group) in clip.groups(plan)?.enumerate() {
-        let group = group.map_err(|e: MediaError| e)?;
+    let (mut pixels, mut held, mut done) = (Vec::new(), 0, 0);
+    // One batch is encoded, one waits: more wouldn't be sooner, only larger.
+    clip.for_each_group(plan, DecodeAhead { groups: size, decoded }, |group| {
         pixels.extend_from_slice(&group.pixel_values);
-        held += 1;
-        if held == size || i + 1 == plan.n_groups() {
+        (held, done) = (held + 1, done + 1);
+        if held == size || done == plan.n_groups() {
             encode(&pixels, [held, h, w])?;
             pixels.clear();
             held = 0;
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }

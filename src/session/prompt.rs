@@ -84,10 +84,7 @@ impl Sequence {
         let options = RenderOptions { add_generation_prompt: true, ..RenderOptions::default() };
         let rendered = template.render(&plain, &options).map_err(BuildError::Text)?;
         let ids = tokenizer.encode_prompt(&rendered);
-        let mut media = messages.iter().flat_map(|m| &m.parts).filter_map(|p| match p {
-            PastPart::Medium(m) => Some(m.clone()),
-            PastPart::Text(_) => None,
-        });
+        let mut media = messages.iter().flat_map(PastMessage::media).cloned();
         let is_pad = |id: u32| pads.is_some_and(|p| id == p.image || id == p.video);
         let mut runs = Vec::new();
         let mut text = Vec::new();
@@ -161,6 +158,14 @@ impl Sequence {
 }
 
 impl PastMessage {
+    /// Its pictures and clips in order.
+    pub fn media(&self) -> impl Iterator<Item = &Arc<PreparedMedium>> {
+        self.parts.iter().filter_map(|part| match part {
+            PastPart::Medium(m) => Some(m),
+            PastPart::Text(_) => None,
+        })
+    }
+
     fn for_template(&self) -> Message {
         let content = self.parts.iter().map(|p| match p {
             PastPart::Text(t) => Content::Text(t.clone()),
