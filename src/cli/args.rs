@@ -50,6 +50,18 @@ Examples:
   qlens chat -p \"Name three uses of a paperclip\"
   printf 'Who wrote Faust?\\nWhen?\\n' | qlens chat   # each line is a turn")]
     Chat(ChatArgs),
+    /// Find when something happens in a clip: events with their times
+    #[command(after_help = "\
+Times are the clip's own, also where only a part of it is searched. A clip that is too long to be seen closely at once is
+seen coarsely first, then closely around what answered; what the budget didn't reach is told.
+
+Examples:
+  qlens find \"When does the red car appear?\" clip.mp4
+  qlens find \"someone comes in\" door.mkv --srt > door.srt      # beside the clip, players show it
+  qlens find \"a goal\" match.mp4 --frames goals --sheet goals.png
+  qlens find \"the dog leaves\" day.mp4 --budget 60000 --resume day.json   # goes on after Ctrl-C
+  qlens find \"Who speaks?\" 'talk.webm#t=10:00,20:00' --json")]
+    Find(FindArgs),
     /// Show what a GGUF file holds: metadata, tensors, sizes
     #[command(after_help = "\
 Examples:
@@ -118,6 +130,60 @@ pub struct ChatArgs {
     /// Picture sizes.
     #[command(flatten)]
     pub media: MediaArgs,
+}
+
+/// `qlens find`.
+#[derive(Debug, Args)]
+pub struct FindArgs {
+    /// What to find: a question, or what happens in a few words
+    #[arg(value_name = "WHAT")]
+    pub what: String,
+    /// The clip; - reads it from standard input, clip.mp4#t=12.5,40 is a part of one, and several pictures are one with
+    /// --as-clip
+    #[arg(value_name = "CLIP", required = true)]
+    pub files: Vec<PathBuf>,
+    /// The whole question, instead of the one made of WHAT; it has to ask for times
+    #[arg(short, long, value_name = "TEXT")]
+    pub prompt: Option<String>,
+    /// How the events are printed.
+    #[command(flatten)]
+    pub format: FindFormat,
+    /// Write the events to this file, not to standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Save the frames at which events begin and end into this folder, as PNG files
+    #[arg(long, value_name = "DIR")]
+    pub frames: Option<PathBuf>,
+    /// Write a contact sheet: of each event the first, middle and last frame with their times
+    #[arg(long, value_name = "OUT.png")]
+    pub sheet: Option<PathBuf>,
+    /// Keep what has been done in this file, and go on from there if it exists
+    #[arg(long, value_name = "FILE")]
+    pub resume: Option<PathBuf>,
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Choosing tokens.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// Picture sizes.
+    #[command(flatten)]
+    pub media: MediaArgs,
+}
+
+/// The ways to print events.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct FindFormat {
+    /// Print one JSON object: events, looks, what was skipped
+    #[arg(long)]
+    pub json: bool,
+    /// Print the events as SubRip subtitles
+    #[arg(long)]
+    pub srt: bool,
+    /// Print the events as WebVTT subtitles or chapters
+    #[arg(long)]
+    pub vtt: bool,
 }
 
 /// `qlens inspect`.

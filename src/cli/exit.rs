@@ -10,6 +10,7 @@ use crate::kernels::KernelError;
 use crate::media::{MediaError, MediaErrorKind};
 use crate::model::ModelError;
 use crate::session::{LoadError, SessionError};
+use crate::tasks::find::JournalError;
 use crate::text::TextError;
 
 /// The exit codes. 65 to 74 are those of BSD's `sysexits.h`.
@@ -73,6 +74,18 @@ pub enum CliError {
         /// The clip.
         name: String,
     },
+    /// A picture where a clip is wanted.
+    #[error("{name}: is a picture, not a clip; several pictures become one with --as-clip")]
+    NotAClip {
+        /// The picture.
+        name: String,
+    },
+    /// Not one clip.
+    #[error("one clip is searched at a time, not {found} files (pictures become one clip with --as-clip)")]
+    OneClip {
+        /// How many were named.
+        found: usize,
+    },
     /// The pixel bounds cross.
     #[error("--min-pixels {min} is more than --max-pixels {max}")]
     PixelsCrossed {
@@ -132,6 +145,14 @@ pub enum CliError {
         /// Which line, from 1.
         line: usize,
     },
+    /// A file that a search can't be gone on with.
+    #[error("{path}: {source}")]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: JournalError,
+    },
     /// A GGUF file can't be read.
     #[error(transparent)]
     Gguf(#[from] GgufError),
@@ -155,6 +176,8 @@ impl CliError {
             | CliError::StdinBoth
             | CliError::PartOfPicture { .. }
             | CliError::ClipInList { .. }
+            | CliError::OneClip { .. }
+            | CliError::Journal { .. }
             | CliError::PixelsCrossed { .. }
             | CliError::ForcedToken { .. }
             | CliError::TraceTooLarge { .. } => Exit::Usage,
@@ -163,7 +186,7 @@ impl CliError {
             // Whoever closed the pipe has seen enough: `qlens … | head` did what was wanted.
             CliError::Stdout(e) if e.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             CliError::Stdout(_) => Exit::Io,
-            CliError::StdinText { .. } => Exit::BadData,
+            CliError::StdinText { .. } | CliError::NotAClip { .. } => Exit::BadData,
             CliError::Gguf(e) => gguf(e),
             CliError::Media(e) => media(e),
             CliError::Load(e) => load(e),

@@ -99,6 +99,20 @@ impl Write for Unfinished {
     }
 }
 
+/// Writes a whole file: it has its name only when it is complete, and one that was there is replaced by then.
+///
+/// # Errors
+/// It can't be written.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // A device or a pipe can't be renamed to, and must not be replaced.
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return std::fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
+    }
+    let mut file = Unfinished::beside(path)?;
+    file.write_all(bytes)?;
+    file.finish(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ mod chat;
 mod describe;
 mod embedded;
 mod exit;
+mod find;
 pub mod inspect;
 mod interrupt;
 mod log;
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Describe(args) => describe::run(args, &manner),
         Command::Chat(args) => chat::run(args, &manner),
+        Command::Find(args) => find::run(args, &manner),
         Command::Inspect(args) => inspect_command(args),
         Command::Trace(args) => trace::run(args, &manner),
     };

@@ -81,6 +81,23 @@ fn medium(arg: &OsStr) -> Result<Medium, CliError> {
     }
 }
 
+/// A clip, or a part of one.
+type ClipPart = (Arc<Clip>, Option<Part>);
+
+/// Opens the one clip that a command works on; of a list of pictures with `--as-clip`.
+///
+/// # Errors
+/// It can't be read, or isn't a clip.
+pub fn clip(files: &[PathBuf], args: &MediaArgs, manner: &Manner) -> Result<Timed<ClipPart>, CliError> {
+    let loaded = media(files, args, manner)?;
+    let mut media = loaded.value.into_iter();
+    match (media.next(), media.next()) {
+        (Some(Medium::Clip(clip, part)), None) => Ok(Timed { value: (clip, part), seconds: loaded.seconds }),
+        (Some(Medium::Picture(picture)), None) => Err(CliError::NotAClip { name: picture.info.name.clone() }),
+        _ => Err(CliError::OneClip { found: files.len() }),
+    }
+}
+
 /// One clip of pictures, all of them looked at so far as to know that they are pictures.
 fn pictures_as_clip(files: &[PathBuf], fps: f64) -> Result<Medium, CliError> {
     let limits = Limits::default();

@@ -1,7 +1,6 @@
 //! `qlens trace`: a run's numbers, for comparing with other implementations.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 
 use safetensors::Dtype;
@@ -9,7 +8,7 @@ use safetensors::tensor::{TensorView, serialize};
 
 use super::args::{KvKind, TraceArgs};
 use super::exit::CliError;
-use super::interrupt::Unfinished;
+use super::interrupt::write_whole;
 use super::progress::Progress;
 use super::screen::Manner;
 use super::{report, setup};
@@ -55,14 +54,7 @@ pub fn run(args: &TraceArgs, manner: &Manner) -> Result<(), CliError> {
 fn write(path: &Path, traced: &TraceOutput, with_vision: bool, vocab: usize) -> Result<(), CliError> {
     let failed = |source| CliError::Write { path: path.to_owned(), source };
     let bytes = encode(traced, with_vision, vocab).map_err(|e| failed(std::io::Error::other(e)))?;
-    // A device or a pipe can't be renamed to, and must not be replaced.
-    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        let mut file = std::fs::OpenOptions::new().write(true).open(path).map_err(failed)?;
-        return file.write_all(&bytes).map_err(failed);
-    }
-    let mut file = Unfinished::beside(path).map_err(failed)?;
-    file.write_all(&bytes).map_err(failed)?;
-    file.finish(path).map_err(failed)
+    write_whole(path, &bytes).map_err(failed)
 }
 
 /// The safetensors file: little-endian, row by row.

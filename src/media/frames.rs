@@ -19,7 +19,33 @@ impl Clip {
     /// # Errors
     /// If the clip can't be opened again.
     pub fn frames<'a>(&'a self, plan: &'a ClipPlan) -> Result<ClipFrames<'a>, MediaError> {
-        let mut distinct = plan.indices.clone();
+        self.decode(&plan.indices, plan.resized)
+    }
+
+    /// Single frames to be shown to people: what stands at each of `times` (seconds from the clip's start), in order of
+    /// time, shrunk to fit into `within` (width and height in pixels) where that is given.
+    pub fn stills(&self, times: &[f64], within: Option<(usize, usize)>) -> Stills {
+        let mut times = times.to_vec();
+        times.sort_by(f64::total_cmp);
+        let (width, height) = (self.info.width, self.info.height);
+        let size = within.map_or((width, height), |(most_width, most_height)| {
+            let scale = (most_width as f64 / width as f64).min(most_height as f64 / height as f64).min(1.0);
+            let scaled = |side: usize| ((side as f64 * scale).round() as usize).max(1);
+            (scaled(width), scaled(height))
+        });
+        Stills { indices: times.iter().map(|&t| self.timeline.shown_at(t)).collect(), times, size }
+    }
+
+    /// Decodes stills one after another.
+    ///
+    /// # Errors
+    /// If the clip can't be opened again.
+    pub fn still_frames<'a>(&'a self, stills: &'a Stills) -> Result<ClipFrames<'a>, MediaError> {
+        self.decode(&stills.indices, stills.size)
+    }
+
+    fn decode<'a>(&'a self, indices: &'a [usize], size: (usize, usize)) -> Result<ClipFrames<'a>, MediaError> {
+        let mut distinct = indices.to_vec();
         distinct.dedup();
         let decoder = match &self.content {
             Content::Video(video, _) => video.frames(&distinct).map(|frames| Decoder::Video(Box::new(frames))),
@@ -27,7 +53,7 @@ impl Clip {
             Content::Pictures(..) => Ok(Decoder::Pictures(distinct.into_iter())),
         };
         let decoder = decoder.map_err(|problem| MediaError::from(problem).at(&self.info.name))?;
-        Ok(ClipFrames { clip: self, plan, decoder, next: 0, last: None, damaged: 0 })
+        Ok(ClipFrames { clip: self, indices, size, decoder, next: 0, last: None, damaged: 0 })
     }
 
     /// Decodes the planned frames and cuts them into patches, one group after another.
@@ -35,7 +61,7 @@ impl Clip {
     /// # Errors
     /// If the clip can't be opened again.
     pub fn groups<'a>(&'a self, plan: &'a ClipPlan) -> Result<ClipGroups<'a>, MediaError> {
-        Ok(ClipGroups { frames: self.frames(plan)?, next: 0 })
+        Ok(ClipGroups { plan, frames: self.frames(plan)?, next: 0 })
     }
 
     /// Hands every group to `consume` while a thread decodes further ones. Returns what went wrong with the frames, if
@@ -73,6 +99,17 @@ impl Clip {
     }
 }
 
+/// Single frames of a clip for people to look at; see [`Clip::stills`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stills {
+    /// The frames' indices, ascending.
+    pub indices: Vec<usize>,
+    /// When each of them is looked at, in seconds from the clip's start.
+    pub times: Vec<f64>,
+    /// Width and height in pixels.
+    pub size: (usize, usize),
+}
+
 /// How far decoding may run ahead of whoever takes the groups, and how far it is.
 #[derive(Clone, Copy, Debug)]
 pub struct DecodeAhead<'a> {
@@ -92,7 +129,8 @@ enum Decoder<'a> {
 /// The planned frames of a clip, in order, resized.
 pub struct ClipFrames<'a> {
     clip: &'a Clip,
-    plan: &'a ClipPlan,
+    indices: &'a [usize],
+    size: (usize, usize),
     decoder: Decoder<'a>,
     next: usize,
     last: Option<(usize, Rgb8)>,
@@ -102,18 +140,18 @@ pub struct ClipFrames<'a> {
 impl ClipFrames<'_> {
     /// What went wrong so far; to be asked for after the last frame.
     pub fn warning(&self) -> Option<ClipWarning> {
-        let wanted = self.plan.n_frames();
+        let wanted = self.indices.len();
         (self.damaged > 0).then_some(ClipWarning::DamagedFrames { damaged: self.damaged, wanted })
     }
 
     fn resized(&mut self) -> Result<Rgb8, MediaError> {
-        let index = self.plan.indices[self.next];
+        let index = self.indices[self.next];
         if let Some((last, frame)) = &self.last
             && *last == index
         {
             return Ok(frame.clone());
         }
-        let (width, height) = self.plan.resized;
+        let (width, height) = self.size;
         let frame = match self.decode()? {
             Some(decoded) => {
                 self.damaged += usize::from(!decoded.exact);
@@ -156,12 +194,12 @@ impl Iterator for ClipFrames<'_> {
     type Item = Result<Rgb8, MediaError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.next >= self.plan.n_frames() {
+        if self.next >= self.indices.len() {
             return None;
         }
         let frame = self.resized();
         // After an error there is nothing more to come.
-        self.next = if frame.is_ok() { self.next + 1 } else { self.plan.n_frames() };
+        self.next = if frame.is_ok() { self.next + 1 } else { self.indices.len() };
         Some(frame.map_err(|error| error.at(&self.clip.info.name)))
     }
 }
@@ -177,6 +215,7 @@ pub struct FrameGroup {
 
 /// The groups of a clip, in order.
 pub struct ClipGroups<'a> {
+    plan: &'a ClipPlan,
     frames: ClipFrames<'a>,
     next: usize,
 }
@@ -192,7 +231,7 @@ impl Iterator for ClipGroups<'_> {
     type Item = Result<FrameGroup, MediaError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let plan = self.frames.plan;
+        let plan = self.plan;
         let size = plan.patches.temporal_patch_size;
         let frames: Result<Vec<Rgb8>, MediaError> = (&mut self.frames).take(size).collect();
         let frames = match frames {

@@ -19,7 +19,7 @@ use super::timeline::{Part, Timeline};
 /// A clip that has been opened and looked through; no frame is decoded yet.
 pub struct Clip {
     pub(super) info: ClipInfo,
-    timeline: Timeline,
+    pub(super) timeline: Timeline,
     pub(super) content: Content,
     /// Of the file's bytes, once it is known.
     sha256: OnceLock<[u8; 32]>,

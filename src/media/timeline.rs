@@ -136,6 +136,11 @@ impl Timeline {
         self.times.get(index).copied().unwrap_or(self.duration)
     }
 
+    /// The index of the frame that stands at `time`; before the first and after the last frame, that one.
+    pub(super) fn shown_at(&self, time: f64) -> usize {
+        self.times.partition_point(|&start| start <= time + 1e-6).saturating_sub(1)
+    }
+
     /// The frames to look at in `part`.
     ///
     /// At a constant rate this is the released utilities' arithmetic, on frame indices. At a variable rate, indices
@@ -162,8 +167,11 @@ impl Timeline {
         // From the first to the last of those frames.
         let step = (seconds - seconds / virtual_frames) / (n.max(2) - 1) as f64;
         let times: Vec<f64> = (0..n).map(|i| start + step * i as f64).collect();
-        let shown_at = |t: &f64| self.times.partition_point(|&time| time <= t + 1e-6).saturating_sub(1);
-        Ok(Selection { indices: times.iter().map(shown_at).collect(), times, sample_fps: n as f64 / seconds })
+        Ok(Selection {
+            indices: times.iter().map(|&t| self.shown_at(t)).collect(),
+            times,
+            sample_fps: n as f64 / seconds,
+        })
     }
 
     /// `n` frames spread evenly from `first` to `last`.

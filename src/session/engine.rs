@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use sha2::{Digest, Sha256};
+
 use super::Session;
 use super::error::{LoadError, SessionError};
 use super::pair::find_mmproj;
 use super::prompt::PadTokens;
-use crate::gguf::Gguf;
+use crate::gguf::{Gguf, Tensor};
 use crate::kernels::{Cpu, KvType};
 use crate::media::PatchConfig;
 use crate::model::{CpuCompute, LanguageModel, VisionConfig, VisionModel, Yarn};
@@ -51,6 +53,8 @@ pub struct Engine {
     pub(super) kv_type: KvType,
     model: PathBuf,
     mapped_bytes: u64,
+    /// Views of all weights, to tell models apart.
+    tensors: Vec<Tensor>,
     mmproj: Option<Gguf>,
     vision: OnceLock<VisionModel<CpuCompute>>,
 }
@@ -101,6 +105,7 @@ impl Engine {
             kv_type: options.kv_type,
             model: options.model.clone(),
             mapped_bytes: gguf.mapped_bytes(),
+            tensors: gguf.tensors().cloned().collect(),
             mmproj: None,
             vision: OnceLock::new(),
         };
@@ -129,6 +134,18 @@ impl Engine {
     /// Bytes of the files that are mapped.
     pub fn mapped_bytes(&self) -> u64 {
         self.mapped_bytes + self.mmproj.as_ref().map_or(0, Gguf::mapped_bytes)
+    }
+
+    /// SHA-256 of the weights' names, types and shapes and of each one's beginning: two models that differ in it differ,
+    /// and it costs no reading of gigabytes.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        const BEGINNING: usize = 4096;
+        let mut hash = Sha256::new();
+        for tensor in self.tensors.iter().chain(self.mmproj.iter().flat_map(Gguf::tensors)) {
+            hash.update(format!("{} {} {:?}\n", tensor.name(), tensor.ty().name(), tensor.dims()));
+            hash.update(&tensor.bytes()[..tensor.bytes().len().min(BEGINNING)]);
+        }
+        hash.finalize().into()
     }
 
     /// The kernels and threads in use.

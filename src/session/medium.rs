@@ -60,7 +60,8 @@ impl MediaOptions {
         }
     }
 
-    fn clip_sampling(&self) -> SampleOptions {
+    /// How clips are sampled.
+    pub fn clip_sampling(&self) -> SampleOptions {
         let default = SampleOptions::default();
         SampleOptions {
             fps: self.fps.unwrap_or(default.fps),

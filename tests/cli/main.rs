@@ -3,6 +3,8 @@
 mod bad_input;
 #[cfg(feature = "video")]
 mod clips;
+#[cfg(feature = "video")]
+mod find;
 mod inspect;
 mod output;
 mod reference;
