@@ -125,6 +125,21 @@ pub enum CliError {
          into one folder"
     )]
     NoModel,
+    /// There is nowhere to keep a synthetic model.
+    #[error("no cache folder is known for this user: set HOME (or XDG_CACHE_HOME)")]
+    NoCacheFolder,
+    /// A measurement asks for more tokens than the context may have.
+    #[error("--{option} {found} needs room for {needed} tokens, but the model has positions for {limit}")]
+    BenchTooLong {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        found: usize,
+        /// Tokens in all.
+        needed: usize,
+        /// What the model allows.
+        limit: usize,
+    },
     /// A file can't be written.
     #[error("{path}: {source}")]
     Write {
@@ -180,9 +195,10 @@ impl CliError {
             | CliError::Journal { .. }
             | CliError::PixelsCrossed { .. }
             | CliError::ForcedToken { .. }
-            | CliError::TraceTooLarge { .. } => Exit::Usage,
+            | CliError::TraceTooLarge { .. }
+            | CliError::BenchTooLong { .. } => Exit::Usage,
             CliError::NoModel => Exit::NoModel,
-            CliError::Write { .. } | CliError::Stdin(_) => Exit::Io,
+            CliError::NoCacheFolder | CliError::Write { .. } | CliError::Stdin(_) => Exit::Io,
             // Whoever closed the pipe has seen enough: `qlens … | head` did what was wanted.
             CliError::Stdout(e) if e.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             CliError::Stdout(_) => Exit::Io,

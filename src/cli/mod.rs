@@ -4,6 +4,7 @@
 
 mod args;
 mod ask;
+mod bench;
 mod chat;
 mod describe;
 mod embedded;
@@ -46,6 +47,7 @@ pub fn main() -> ExitCode {
         Command::Find(args) => find::run(args, &manner),
         Command::Inspect(args) => inspect_command(args),
         Command::Trace(args) => trace::run(args, &manner),
+        Command::Bench(args) => bench::run(args, &manner),
     };
     let exit = match done {
         Ok(()) => Exit::Done,

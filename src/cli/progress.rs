@@ -67,6 +67,13 @@ impl Progress {
         }
     }
 
+    /// Says what is being done now, and how much of it is done.
+    pub fn count(&mut self, what: &str, done: usize, total: usize) {
+        if let Some(Shown { bar, .. }) = &self.0 {
+            show(bar, BAR, what.to_owned(), (done, total));
+        }
+    }
+
     /// Says what is being done now, where there is nothing to count.
     pub fn say(&mut self, what: &str) {
         if let Some(Shown { bar, .. }) = &self.0 {

@@ -49,6 +49,21 @@ impl Avx512 {
     }
 }
 
+/// Holding one proves that the processor has the dot products of AVX-512 BF16, beside all of [`Avx512`].
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512Bf16(());
+
+impl Avx512Bf16 {
+    /// The proof, where the processor has what it says.
+    pub fn new() -> Option<Avx512Bf16> {
+        #[cfg(target_arch = "x86_64")]
+        if Avx512::new().is_some() && is_x86_feature_detected!("avx512bf16") {
+            return Some(Avx512Bf16(()));
+        }
+        None
+    }
+}
+
 impl Isa {
     /// All, the plainest first.
     pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512];

@@ -93,10 +93,31 @@ impl KvCache {
         }
     }
 
+    /// Copies what the first `held` tokens left over all tokens up to `len`, again and again: a long context for
+    /// measurements without computing it.
+    ///
+    /// # Panics
+    /// `held` is 0, or `len` is more than the capacity.
+    pub fn repeat(&mut self, held: usize, len: usize) {
+        assert!(held > 0 && len <= self.capacity, "{held} tokens made {len} of {}", self.capacity);
+        let (row, region) = (self.head_dim, self.capacity * self.head_dim);
+        match &mut self.data {
+            KvData::F16(data) => data.chunks_exact_mut(region).for_each(|head| repeat(head, held * row, len * row)),
+            KvData::F32(data) => data.chunks_exact_mut(region).for_each(|head| repeat(head, held * row, len * row)),
+        }
+    }
+
     /// Where one head's keys or values start, in elements.
     pub(crate) fn head_start(&self, layer: usize, half: Half, head: usize) -> usize {
         assert!(layer < self.n_layers && head < self.n_kv_heads);
         ((layer * 2 + half as usize) * self.n_kv_heads + head) * self.capacity * self.head_dim
+    }
+}
+
+/// Copies the first `held` elements over those up to `len`, again and again.
+fn repeat<T: Copy>(data: &mut [T], held: usize, len: usize) {
+    for at in (held..len).step_by(held) {
+        data.copy_within(..held.min(len - at), at);
     }
 }
 
@@ -147,6 +168,35 @@ impl Cpu {
                         out.copy_from_slice(source(task, token));
                     }
                 });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_cache_holds_the_first_tokens_again() {
+        let cpu = Cpu::with_isa(1, crate::kernels::Isa::Scalar).expect("plain kernels");
+        for ty in [KvType::F16, KvType::F32] {
+            let mut cache = KvCache::new(ty, 2, 2, 4, 9).expect("room");
+            let numbers: Vec<f32> = (0..3 * 2 * 4).map(|i| i as f32).collect();
+            for layer in 0..2 {
+                cpu.kv_store(&mut cache, layer, 0, &numbers, &numbers);
+            }
+            cache.repeat(3, 8);
+            let at = |i: usize| match &cache.data {
+                KvData::F16(d) => f16::from_bits(d[i]).to_f32(),
+                KvData::F32(d) => d[i],
+            };
+            for (layer, half, head) in [(0, Half::Keys, 0), (0, Half::Values, 1), (1, Half::Keys, 1)] {
+                let start = cache.head_start(layer, half, head);
+                let first = |token: usize| at(start + token * 4);
+                let wanted: Vec<f32> = (0..8).map(|t| ((t % 3) * 8 + head * 4) as f32).collect();
+                assert_eq!((0..8).map(first).collect::<Vec<_>>(), wanted);
+                assert_eq!(first(8), 0.0, "beyond what was asked for");
             }
         }
     }

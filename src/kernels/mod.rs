@@ -10,6 +10,7 @@ mod error;
 mod isa;
 mod kv_cache;
 mod matmul;
+mod peaks;
 mod split;
 mod threads;
 mod vector;
@@ -19,6 +20,7 @@ pub use error::KernelError;
 pub use isa::{Avx2, Avx512, Isa, physical_cores};
 pub use kv_cache::{KvCache, KvType};
 pub use matmul::{Input, MatMul, Matrix};
+pub use peaks::Peaks;
 pub use threads::ThreadPool;
 
 /// Memory that operations reuse from call to call: it grows to the largest size needed and stays.

@@ -100,6 +100,8 @@ pub trait Compute {
     fn cache(&mut self, shape: CacheShape) -> Result<Self::Cache, ModelError>;
     /// Stores keys and values, `[tokens, n_kv_heads, head_dim]`, at `start..start + tokens`.
     fn cache_store(&mut self, cache: &mut Self::Cache, place: Place, tokens: usize, k: &Self::Buf, v: &Self::Buf);
+    /// Copies what the first `held` tokens left over all up to `len`, again and again.
+    fn cache_repeat(&mut self, cache: &mut Self::Cache, held: usize, len: usize);
     /// Causal attention of `q`, `[tokens, n_heads, head_dim]`, over the cache: token `i` sees `0..=start + i`.
     fn attend_cached(
         &mut self,

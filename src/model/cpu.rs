@@ -106,6 +106,10 @@ impl Compute for CpuCompute {
         self.cpu.kv_store(cache, place.layer, place.start, &k[..len], &v[..len]);
     }
 
+    fn cache_repeat(&mut self, cache: &mut KvCache, held: usize, len: usize) {
+        cache.repeat(held, len);
+    }
+
     fn attend_cached(
         &mut self,
         dims: HeadDims,

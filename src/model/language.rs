@@ -111,6 +111,16 @@ impl<C: Compute> LanguageModel<C> {
         &self.config
     }
 
+    /// The blocks' matrices.
+    pub fn matrices(&self) -> impl Iterator<Item = &C::Matrix> {
+        self.blocks.iter().flat_map(Block::matrices)
+    }
+
+    /// The matrix that makes the logits.
+    pub fn output_matrix(&self) -> &C::Matrix {
+        self.output.as_ref().unwrap_or(&self.embed)
+    }
+
     /// Rows of the embedding table.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
@@ -226,14 +236,17 @@ impl<C: Compute> LanguageModel<C> {
         let act = &mut state.act;
         let x = View { buf: &act.x, at: row * self.config.hidden_size };
         let norm = Input::RmsNorm { x, weight: &self.output_norm, eps: self.config.rms_eps };
-        let weight = self.output.as_ref().unwrap_or(&self.embed);
-        let job = Job { weight, bias: None, out: &mut act.logits, at: 0, accumulate: false };
+        let job = Job { weight: self.output_matrix(), bias: None, out: &mut act.logits, at: 0, accumulate: false };
         compute.linear(1, norm, &mut [job]);
         compute.read(&act.logits, 0, out);
     }
 }
 
 impl<C: Compute> Block<C> {
+    fn matrices(&self) -> [&C::Matrix; 7] {
+        [&self.q, &self.k, &self.v, &self.attn_out, &self.gate, &self.up, &self.down].map(|l| &l.weight)
+    }
+
     fn load(load: &mut Loader<C>, c: &TextConfig, i: usize) -> Result<Self, ModelError> {
         let name = |part: &str| format!("blk.{i}.{part}");
         let (hidden, heads, kv) = (c.hidden_size, c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim);
@@ -275,6 +288,16 @@ impl<C: Compute> LanguageState<C> {
     /// Forgets all but the first `len` tokens.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
+    }
+
+    /// Makes a context of `len` tokens without computing them, for measurements: the keys and values that are held are
+    /// repeated until there are enough.
+    ///
+    /// # Panics
+    /// Nothing is held, or `len` is more than the capacity.
+    pub fn repeat_to(&mut self, compute: &mut C, len: usize) {
+        compute.cache_repeat(&mut self.cache, self.len, len);
+        self.len = len;
     }
 
     /// The keys and values.

@@ -98,6 +98,16 @@ impl<C: Compute> VisionModel<C> {
         &self.config
     }
 
+    /// The matrices that each patch goes through.
+    pub fn patch_matrices(&self) -> impl Iterator<Item = &C::Matrix> {
+        self.patch_embed.iter().chain(self.blocks.iter().flat_map(Block::matrices))
+    }
+
+    /// The matrices that each merged token goes through.
+    pub fn token_matrices(&self) -> impl Iterator<Item = &C::Matrix> {
+        self.merger.iter().map(|l| &l.weight)
+    }
+
     /// Encodes patches `[P, 3 · 2 · 14 · 14]` of a picture or clip of `grid_thw` patches (rows in the order of the
     /// media room: by merged token, then within it) into `[P / 4, projection_dim]`, in reading order.
     ///
@@ -258,6 +268,10 @@ impl<C: Compute> VisionModel<C> {
 }
 
 impl<C: Compute> Block<C> {
+    fn matrices(&self) -> [&C::Matrix; 7] {
+        [&self.q, &self.k, &self.v, &self.attn_out, &self.gate, &self.up, &self.down].map(|l| &l.weight)
+    }
+
     fn load(load: &mut Loader<C>, c: &VisionConfig, i: usize) -> Result<Self, ModelError> {
         let name = |part: &str| format!("v.blk.{i}.{part}");
         let hidden = c.hidden_size;

@@ -18,7 +18,7 @@ use crate::model::{ChunkInput, CpuCompute, LanguageState, ModelError, Position, 
 use crate::text::Role;
 
 /// Tokens read at a time: enough to use each weight often, few enough to stop soon.
-const CHUNK: usize = 512;
+pub const CHUNK: usize = 512;
 /// Memory for encoded media of earlier turns.
 const MEDIA_CACHE_BYTES: usize = 256 << 20;
 

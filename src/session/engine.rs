@@ -163,6 +163,11 @@ impl Engine {
         self.ctx
     }
 
+    /// How keys and values are kept.
+    pub fn kv_type(&self) -> KvType {
+        self.kv_type
+    }
+
     /// The language model's weights.
     pub fn language(&self) -> &LanguageModel<CpuCompute> {
         &self.text

@@ -12,7 +12,9 @@ mod pair;
 mod prompt;
 mod sampler;
 
-pub use conversation::{Answer, Event, FrameProgress, GenerateOptions, Session, StopReason, Timings, TraceOutput};
+pub use conversation::{
+    Answer, CHUNK, Event, FrameProgress, GenerateOptions, Session, StopReason, Timings, TraceOutput,
+};
 pub use engine::{Engine, EngineOptions};
 pub use error::{LoadError, SessionError};
 pub use medium::{MediaKind, MediaOptions, MediaReport, Medium};

@@ -1,6 +1,7 @@
 //! The real binary, run as a person or a script runs it; one file per theme.
 
 mod bad_input;
+mod bench;
 #[cfg(feature = "video")]
 mod clips;
 #[cfg(feature = "video")]

@@ -67,6 +67,11 @@ impl Matrix {
         self.tensor.ty()
     }
 
+    /// Bytes of a row.
+    pub fn row_bytes(&self) -> usize {
+        self.tensor.row_bytes()
+    }
+
     fn is_float(&self) -> bool {
         matches!(self.ty(), GgmlType::F32 | GgmlType::F16 | GgmlType::BF16)
     }
