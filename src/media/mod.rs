@@ -18,6 +18,7 @@ mod frames;
 mod jpeg;
 mod medium;
 mod moving;
+mod palette_tiff;
 mod patches;
 mod picture;
 mod png;

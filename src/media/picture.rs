@@ -3,12 +3,13 @@
 use std::io::Cursor;
 
 use image::error::LimitErrorKind;
-use image::{ImageDecoder, ImageError, ImageReader};
+use image::{ColorType, ImageDecoder, ImageError, ImageReader};
 use sha2::{Digest, Sha256};
 
 use super::colour;
 use super::error::{MediaError, MediaProblem};
 use super::jpeg;
+use super::palette_tiff::PaletteTiff;
 use super::rgb::{Rgb8, Turn};
 use super::sniff::{MediaKind, PictureFormat};
 use super::source::{self, Limits, Source};
@@ -78,6 +79,8 @@ fn decode(bytes: &[u8], format: PictureFormat, limits: &Limits) -> Result<(Rgb8,
         return Err(MediaProblem::Truncated { format });
     }
     let failed = |error| problem_of(error, format);
+    let palette = if format == PictureFormat::Tiff { PaletteTiff::of(bytes) } else { None };
+    let bytes = palette.as_ref().map_or(bytes, |tiff| &tiff.grey);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format.of_library());
     // The size is checked below, with a message that has numbers; this bounds what decoders use beside the pixels.
     let mut decoder_limits = image::Limits::no_limits();
@@ -96,7 +99,9 @@ fn decode(bytes: &[u8], format: PictureFormat, limits: &Limits) -> Result<(Rgb8,
     })?;
     let mut pixels = vec![0; n_bytes];
     decoder.read_image(&mut pixels).map_err(failed)?;
-    let data = colour::to_rgb(pixels, kind)
+    let looked_up = palette.filter(|_| kind == ColorType::L8).map(|tiff| tiff.colours_of(&pixels));
+    let data = looked_up
+        .or_else(|| colour::to_rgb(pixels, kind))
         .ok_or_else(|| MediaProblem::Unsupported { format, detail: format!("pixels of type {kind:?}") })?;
     let image = Rgb8 { width: width as usize, height: height as usize, data };
     Ok((image.turned(Turn::of_exif(orientation)), orientation.to_exif()))

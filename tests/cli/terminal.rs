@@ -57,6 +57,15 @@ fn a_long_step_shows_where_it_is_unless_told_to_be_quiet() {
     }
 }
 
+#[cfg(feature = "video")]
+#[test]
+fn a_clip_shows_frames_and_the_time_left() {
+    let clip = crate::util::reference("tiny-tied/clip0.mp4").display().to_string();
+    let args = with_model(&["describe", &clip, "--fps", "25", "--min-pixels", "600000"]);
+    let said = drawn_by(&["timeout", "--foreground", "-s", "INT", "6"], &args, "", &[]);
+    assert!(said.contains("frames read, ") && said.contains(" left"), "{said:?}");
+}
+
 #[test]
 fn a_talk_goes_on_until_the_input_ends() {
     // \u{4}: Ctrl-D.

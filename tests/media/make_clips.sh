@@ -17,6 +17,9 @@ ff -ss 0.5 -i h264.mp4 -c copy edit-list.mov            # begins at frame 5, wit
 ff -i h264.mp4 -c copy -metadata:s:v rotate=90 turned-90.mp4   # which turns it anticlockwise
 ff -i h264.mp4 -c copy -metadata:s:v rotate=180 turned-180.mp4
 ff "${clip[@]}" "${x264[@]}" -aspect 16:9 wide-pixels.mp4
+# Told by the container alone.
+ff -i h264.mp4 -c copy -aspect 16:9 wide-container.mp4
+ff -i h264.mp4 -c copy -aspect 16:9 wide-container.mkv
 ff "${clip[@]}" -c:v libx264 -crf 20 -g 250 -bf 3 one-group.mp4
 ff "${clip[@]}" -c:v libx265 -x265-params log-level=error:keyint=12:open-gop=1:info=0 hevc.mp4
 ff "${clip[@]}" -c:v libx265 -pix_fmt yuv420p10le -x265-params log-level=error:info=0 hevc-10bit.mkv
@@ -24,6 +27,12 @@ ff "${clip[@]}" -c:v libaom-av1 -cpu-used 8 -g 12 -b:v 50k av1.mkv
 ff "${clip[@]}" -c:v libvpx-vp9 -cpu-used 8 -g 12 -b:v 50k vp9.webm
 ff "${clip[@]}" -c:v libvpx -cpu-used 8 -g 12 -b:v 50k -auto-alt-ref 1 -lag-in-frames 12 vp8.webm
 ff "${clip[@]}" -c:v mpeg4 -bf 2 -q:v 3 mpeg4.avi
+ff -i h264.mp4 -c copy h264.flv
+ff -i h264.mp4 -c copy h264.ts
+ff "${clip[@]}" -c:v mpeg4 -q:v 3 -frames:v 12 mpeg4.3gp
+ff "${clip[@]}" -c:v msmpeg4 -q:v 3 wmv.asf
+ff -f lavfi -i "$(source_of 64x48 25 1.2)" -c:v mpeg1video -q:v 3 -bf 2 mpeg1.mpg   # which knows only certain rates
+ff "${clip[@]}" -c:v libtheora -q:v 8 theora.ogv
 ff "${clip[@]}" -vf scale=out_range=full -c:v mjpeg -q:v 5 -frames:v 12 mjpeg.avi
 ff "${clip[@]}" -c:v libx264 -crf 20 -vf "scale=out_color_matrix=bt709" -colorspace bt709 bt709.mp4
 # Each second shows two frames: at its begin and 0.1 s later.

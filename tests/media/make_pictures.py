@@ -74,6 +74,7 @@ def main():
         "rgb.bmp": (rgb, {}), "palette.bmp": (palette, {}), "grey.bmp": (grey, {}),
         "rgb.tif": (rgb, {}), "lzw.tif": (rgb, {"compression": "tiff_lzw"}), "deflate.tif": (rgba, {"compression": "tiff_adobe_deflate"}),
         "cmyk.tif": (rgb.convert("CMYK"), {"compression": "tiff_lzw"}), "bilevel.tif": (rgb.convert("1"), {"compression": "group4"}),
+        "palette.tif": (palette, {"compression": "tiff_lzw"}),
     }
     for name, (picture, options) in plain.items():
         picture.save(OUT / name, **options)

@@ -21,6 +21,7 @@ use ffmpeg::codec::packet::Packet;
 use ffmpeg::format::context::Input;
 use ffmpeg::{decoder, frame};
 
+use super::aspect::pixel_aspect;
 use super::convert::{Converter, convert};
 use super::open::{
     MAX_FAILURES, Scan, best_stream, describe, hidden_frames, next_packet, open_decoder, open_input, scan_packets,
@@ -53,6 +54,10 @@ impl VideoFile {
         let (stream, time_base) = best_stream(&input)?;
         let decoder = open_decoder(&input, stream, &Limits { max_pixels: u64::MAX, ..*limits })?;
         let mut probe = describe(&input, stream, &decoder);
+        // Beyond these, it's a lie rather than an odd camera.
+        if let Some(told) = pixel_aspect(&mut *data.open()?, stream).filter(|aspect| (0.1..=10.0).contains(aspect)) {
+            probe.pixel_aspect = told;
+        }
         limits.check_size(probe.stored.0 as u64, probe.stored.1 as u64, 0)?;
         let hidden = hidden_frames(&decoder);
         drop(decoder);

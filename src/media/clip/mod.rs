@@ -3,6 +3,8 @@
 //! Without the feature `video`, a twin stands in that refuses every file.
 
 #[cfg(feature = "video")]
+mod aspect;
+#[cfg(feature = "video")]
 mod convert;
 #[cfg(feature = "video")]
 mod decode;
