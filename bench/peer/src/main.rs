@@ -1,8 +1,11 @@
 //! llama.cpp as a measure for qlens: see scripts/bench-peer.
 
+mod compare;
 mod llama;
+mod logits;
 mod measure;
 mod report;
+mod table;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -18,11 +21,17 @@ struct Cli {
 enum Command {
     /// Measure llama.cpp and print JSON
     Measure(measure::MeasureArgs),
+    /// Run both programs in turns and write a table
+    Compare(compare::CompareArgs),
+    /// Write the logits after each token as 32-bit floats
+    Logits(logits::LogitsArgs),
 }
 
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Measure(args) => println!("{}", serde_json::to_string(&measure::run(&args)?)?),
+        Command::Compare(args) => compare::run(&args)?,
+        Command::Logits(args) => logits::run(&args)?,
     }
     Ok(())
 }
