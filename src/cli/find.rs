@@ -153,12 +153,16 @@ fn notes(found: &Found, clip: &Clip, manner: &Manner) {
     let name = &clip.info().name;
     if let Some(coarse) = found.passes.iter().find(|pass| pass.level == Level::Coarse) {
         let fine = found.passes.iter().filter(|pass| pass.level == Level::Fine);
-        let seconds: f64 = fine.clone().map(|pass| pass.end - pass.start).sum();
+        let closely = match fine.clone().count() {
+            0 => String::new(),
+            looks => {
+                let seconds: f64 = fine.map(|pass| pass.end - pass.start).sum();
+                format!(", and {seconds:.0} of its seconds in {looks} closer looks")
+            }
+        };
         manner.note(&format!(
-            "({name}: seen whole at {:.2} frames a second, and {seconds:.0} of its seconds in {} closer looks; {} tokens in all)",
-            coarse.fps,
-            fine.count(),
-            found.tokens
+            "({name}: seen whole at {:.2} frames a second{closely}; {} tokens in all)",
+            coarse.fps, found.tokens
         ));
     }
     for skipped in &found.skipped {

@@ -97,6 +97,23 @@ fn piped_lines_are_turns_of_one_conversation() {
 }
 
 #[test]
+fn yarn_stretches_the_context_and_changes_what_is_computed() {
+    let said = run(with_model(&["chat", "-p", "Hello", "--max-tokens", "2", "-v", "--yarn"]));
+    said.answer();
+    assert!(said.stderr.contains("context 131072 tokens"), "{said:?}");
+    let bounded = run(with_model(&["chat", "-p", "Hello", "--max-tokens", "2", "-v", "--yarn", "--ctx", "100"]));
+    assert!(bounded.stderr.contains("context 100 tokens"), "{bounded:?}");
+    let logits = |more: &[&str]| {
+        let folder = scratch();
+        let out = folder.path().join("run.safetensors").display().to_string();
+        let said = run(with_model(&[&["trace", "-p", "Hello there", "-o", &out], more].concat()));
+        assert_eq!(said.code, Some(0), "{said:?}");
+        std::fs::read(&out).expect("written")
+    };
+    assert_ne!(logits(&[]), logits(&["--yarn"]));
+}
+
+#[test]
 fn a_system_message_counts() {
     let prompt = |more: &[&str]| {
         let words = [&["chat", "-p", "Hello", "--json", "--max-tokens", "1"], more].concat();

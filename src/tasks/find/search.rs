@@ -219,16 +219,17 @@ impl<W: Watcher> Search<'_, W> {
         let margin = LEAST_MARGIN.max(if look.fps > 0.0 { 4.0 / look.fps } else { 0.0 });
         let whole = Window { start: look.start, end: look.end };
         let per_second = self.close_tokens_a_second();
-        for range in ranges(&coarse, margin, whole) {
-            let longest = (room as f64 / per_second).min(self.longest_by_frames()).max(SHORTEST_WINDOW);
+        let longest = (room as f64 / per_second).min(self.longest_by_frames()).max(SHORTEST_WINDOW);
+        let ranges = ranges(&coarse, margin, whole);
+        let mut seconds_left: f64 = ranges.iter().map(Window::seconds).sum();
+        for range in ranges {
             let (windows, borders) = cut(range, longest);
             let mut close = Vec::new();
-            let mut unseen = Vec::new();
             for window in windows {
-                match self.look_closely(window, &look, (per_second, room))? {
-                    Some(events) => close.extend(events),
-                    None => unseen.push(window),
-                }
+                let wanted = window.seconds() * per_second;
+                let cap = self.close_cap(wanted, window.seconds() / seconds_left.max(1e-9)).min(room);
+                seconds_left -= window.seconds();
+                close.extend(self.look_closely(window, &look, cap)?);
             }
             sort(&mut close);
             let close = join(close, &borders);
@@ -256,17 +257,25 @@ impl<W: Watcher> Search<'_, W> {
         wanted.max_frames as f64 / wanted.fps.max(0.01)
     }
 
-    /// The events in a window; `None` where the budget doesn't reach for a look that is worth it: near enough to the
-    /// wanted rate, and closer than the coarse one.
-    fn look_closely(
-        &mut self,
-        window: Window,
-        coarse: &Look,
-        (per_second, room): (f64, usize),
-    ) -> Result<Option<Vec<Event>>, W::Error> {
+    /// Tokens that the budget leaves.
+    fn tokens_left(&self) -> usize {
+        self.request.budget.map_or(usize::MAX, |budget| budget.saturating_sub(self.found.tokens))
+    }
+
+    /// Tokens for a window that would take `wanted` of them and is `share` of what is still to be looked at: its share of
+    /// the budget, but so many that it is worth it, even where later windows then get nothing.
+    fn close_cap(&self, wanted: f64, share: f64) -> usize {
+        const LEAST: f64 = 1.0 / 3.0;
+        let left = self.tokens_left();
+        let fair = left as f64 * share.min(1.0);
+        (wanted.min(fair.max(wanted * LEAST)) as usize).clamp(1, left.max(1))
+    }
+
+    /// The events in a window. Where the tokens don't reach for a look that is worth it, near enough to the wanted rate
+    /// and closer than the coarse one, there are none, and the window is noted as skipped.
+    fn look_closely(&mut self, window: Window, coarse: &Look, cap: usize) -> Result<Vec<Event>, W::Error> {
         let part = Some(Part { start: window.start, end: Some(window.end) });
-        let tokens_left = self.request.budget.map_or(usize::MAX, |budget| budget.saturating_sub(self.found.tokens));
-        let cap = ((window.seconds() * per_second) as usize).max(1).min(room).min(tokens_left);
+        let tokens_left = self.tokens_left();
         let wanted = self.watcher.wanted();
         let rate = wanted.fps.min(wanted.clip_fps);
         let closeness = |look: &Look| look.fps * look.pixels as f64;
@@ -274,10 +283,10 @@ impl<W: Watcher> Search<'_, W> {
             look.fps >= WORTHWHILE * rate && look.tokens <= tokens_left && closeness(look) > CLOSER * closeness(coarse)
         };
         if self.watcher.look(part, Some(cap))?.as_ref().is_some_and(worth) {
-            return self.pass(Level::Fine, part, cap).map(|(events, _)| Some(events));
+            return self.pass(Level::Fine, part, cap).map(|(events, _)| events);
         }
         self.found.skipped.push(Skipped { start: window.start, end: window.end, tokens_left });
-        Ok(None)
+        Ok(Vec::new())
     }
 }
 
