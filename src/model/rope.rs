@@ -31,7 +31,7 @@ impl Yarn {
         if self.factor <= 1.0 { 1.0 } else { (0.1 * f64::from(self.factor).ln() + 1.0) as f32 }
     }
 
-    /// The frequencies in place of [`inverse_frequencies`], `[dim / 2]`; in float32 step by step, as the original.
+    /// The frequencies in place of `theta^(-2i/dim)`, `[dim / 2]`; in float32 step by step, as the original.
     pub fn frequencies(&self, theta: f32, dim: usize) -> Vec<f32> {
         let turning = |times: f64| {
             let trained = self.original as f64 / (times * 2.0 * std::f64::consts::PI);

@@ -1,6 +1,6 @@
 //! When does something happen in a clip?
 //!
-//! The way of a question: [`question()`] puts it as the models were trained to be asked → [`search`] looks at the whole
+//! The way of a question: [`question()`] puts it as the models were trained to be asked → [`search()`] looks at the whole
 //! clip at once, or, where it is too long for that, at all of it coarsely and then closely at what answered →
 //! [`parse_events`] reads the times in what the model said → events in the clip's own time, as text, [`srt`] or [`vtt`],
 //! with a contact [`sheet()`].

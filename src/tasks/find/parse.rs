@@ -177,8 +177,10 @@ fn times_in(text: &str, duration: f64, marked: bool) -> Vec<Time> {
 
 /// On one line, without what a terminal would act on, and not endless.
 fn tidy(text: &str) -> String {
-    let words: Vec<String> =
-        text.split_whitespace().map(|word| word.chars().filter(|c| !c.is_control()).collect()).collect();
+    // Controls, and the marks that reorder a line.
+    let kept = |c: &char| !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let cleaned = text.split_whitespace().map(|word| word.chars().filter(kept).collect::<String>());
+    let words: Vec<String> = cleaned.filter(|word| !word.is_empty()).collect();
     let line = words.join(" ");
     match line.char_indices().nth(MAX_DESCRIPTION) {
         Some((cut, _)) => format!("{}…", &line[..cut]),
@@ -246,7 +248,7 @@ mod tests {
 
     #[test]
     fn descriptions_can_do_no_harm() {
-        let answer = format!(r#"[{{"start": 1, "description": "a\u001b[2J\n b{}"}}]"#, "x".repeat(10_000));
+        let answer = format!(r#"[{{"start": 1, "description": "a\u001b[2J\n\u202e b{}"}}]"#, "x".repeat(10_000));
         let event = &parse_events(&answer, 60.0).events[0];
         assert!(!event.description.contains(char::is_control), "{}", event.description);
         assert!(event.description.starts_with("a[2J b") && event.description.chars().count() <= 501);
