@@ -43,6 +43,15 @@ impl Storage {
         Ok(Storage::Mapped(Arc::new(map)))
     }
 
+    /// Tells the system that these bytes will be read soon, so that it fetches them meanwhile. Only a hint.
+    pub fn will_need(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Storage::Mapped(map) = self {
+            let _ = map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
+        }
+        let _ = range;
+    }
+
     pub fn bytes(&self) -> &[u8] {
         match self {
             Storage::Mapped(m) => m,

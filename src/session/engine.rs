@@ -76,12 +76,18 @@ impl Engine {
     /// As [`Engine::load`].
     pub fn from_gguf(gguf: Gguf, mmproj: Option<Gguf>, options: &EngineOptions) -> Result<Engine, LoadError> {
         let cpu = Arc::new(Cpu::new(options.threads)?);
-        let mut text = LanguageModel::load(&gguf, &mut CpuCompute::new(cpu.clone()))?;
+        // The tokenizer is the most work, and the weights (from a cold disk) the most waiting: both at once.
+        let (text, tokenizer) = std::thread::scope(|scope| {
+            let tokenizer = scope.spawn(|| Tokenizer::from_gguf(gguf.metadata()));
+            let text = LanguageModel::load(&gguf, &mut CpuCompute::new(cpu.clone()));
+            (text, tokenizer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let mut text = text?;
         if let Some(yarn) = options.yarn {
             text = text.with_yarn(yarn);
         }
         let named = |source| LoadError::Text { file: gguf.name().to_string(), source };
-        let tokenizer = Tokenizer::from_gguf(gguf.metadata()).map_err(named)?;
+        let tokenizer = tokenizer.map_err(named)?;
         let template = ChatTemplate::from_gguf(gguf.metadata()).map_err(named)?;
         if tokenizer.vocab_size() > text.vocab_size() {
             let file = gguf.name().to_string();

@@ -1,5 +1,7 @@
 //! A model file's vocabulary: checked whole, and laid out for quick use.
 
+use std::ops::Range;
+
 use super::alphabet::{self, BYTE_TO_CHAR};
 use super::bpe::{Merge, MergeTable};
 use super::error::{Quoted, TextError};
@@ -11,6 +13,8 @@ use crate::gguf::Metadata;
 pub(super) const MAX_VOCAB: usize = 1 << 21;
 /// Most merges.
 pub(super) const MAX_MERGES: usize = 1 << 21;
+/// Threads that read merges: beyond a few, starting them takes longer than they save.
+const MERGE_THREADS: usize = 4;
 /// Most bytes in a token's text. The longest in use is a run of 128 spaces, 256 bytes in the file.
 pub(super) const MAX_TOKEN_BYTES: usize = 1024;
 
@@ -156,6 +160,8 @@ pub(super) struct TextIndex<'a> {
     texts: &'a [&'a str],
     /// Part of the hash, and the id; length a power of two, at most 5/8 full.
     slots: Vec<(u32, u32)>,
+    /// For each token, whether its text leads to it.
+    found: Vec<bool>,
 }
 
 impl<'a> TextIndex<'a> {
@@ -163,12 +169,15 @@ impl<'a> TextIndex<'a> {
 
     pub(super) fn new(raw: &'a RawVocab<'a>) -> TextIndex<'a> {
         let slots = (raw.texts.len().saturating_mul(8) / 5 + 2).next_power_of_two();
-        let mut index = TextIndex { seed: Seed::random(), texts: &raw.texts, slots: vec![(0, Self::EMPTY); slots] };
+        let found = vec![false; raw.texts.len()];
+        let mut index =
+            TextIndex { seed: Seed::random(), texts: &raw.texts, slots: vec![(0, Self::EMPTY); slots], found };
         for (id, (text, kind)) in raw.texts.iter().zip(&raw.kinds).enumerate() {
             if kind.is_text() {
                 let (tag, slot) = index.slot(text.as_bytes());
                 if index.slots[slot].1 == Self::EMPTY {
                     index.slots[slot] = (tag, id as u32);
+                    index.found[id] = true;
                 }
             }
         }
@@ -178,6 +187,12 @@ impl<'a> TextIndex<'a> {
     fn get(&self, text: &[u8]) -> Option<u32> {
         let id = self.slots[self.slot(text).1].1;
         (id != Self::EMPTY).then_some(id)
+    }
+
+    /// [`get`](TextIndex::get), where the token is likely to be `guess`.
+    fn get_near(&self, text: &[u8], guess: u32) -> Option<u32> {
+        let right = |i: usize| self.found[i] && self.texts[i].as_bytes() == text;
+        if (guess as usize) < self.texts.len() && right(guess as usize) { Some(guess) } else { self.get(text) }
     }
 
     /// The text's tag, and where it is or would be.
@@ -209,38 +224,69 @@ impl<'a> TextIndex<'a> {
     /// Reads the merges from the file; a pair's first counts.
     pub(super) fn merges_from_gguf(&self, m: &Metadata) -> Result<MergeTable, TextError> {
         let merges = m.require_strings(MERGES)?;
-        self.merges(merges.len(), merges.iter())
+        self.merges(merges.len(), |i| merges.get(i))
     }
 
+    /// Reads `count` merges. Looking three texts up for each is most of a tokenizer's start, so several threads do it.
     pub(super) fn merges<'b>(
         &self,
         count: usize,
-        merges: impl Iterator<Item = &'b str>,
+        text: impl Fn(usize) -> &'b str + Sync,
     ) -> Result<MergeTable, TextError> {
         if count > MAX_MERGES {
             return Err(TextError::MergeCount { found: count });
         }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, MERGE_THREADS);
+        let share = count.div_ceil(threads).max(1);
+        let ranges = (0..count).step_by(share).map(|start| start..(start + share).min(count));
+        let found: Vec<Result<Vec<_>, TextError>> = std::thread::scope(|scope| {
+            let read = |range: Range<usize>| self.resolve(range, &text);
+            let workers: Vec<_> = ranges.map(|range| scope.spawn(move || read(range))).collect();
+            workers.into_iter().map(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        });
         let mut table = MergeTable::with_capacity(count);
+        let mut rank = 0;
+        for part in found {
+            for (left, right, id) in part? {
+                table.insert(left, right, Merge { rank, id });
+                rank += 1;
+            }
+        }
+        Ok(table)
+    }
+
+    /// The tokens of each merge in `range`: left, right, and what they become.
+    fn resolve<'b>(
+        &self,
+        range: Range<usize>,
+        text: &impl Fn(usize) -> &'b str,
+    ) -> Result<Vec<(u32, u32, u32)>, TextError> {
+        let mut out = Vec::with_capacity(range.len());
         let mut joined = Vec::with_capacity(MAX_TOKEN_BYTES);
-        for (index, text) in merges.take(count).enumerate() {
+        let mut last = 0u32;
+        for index in range {
+            let text = text(index);
             let (left, right) = halves(text)
                 .filter(|_| text.len() <= MAX_TOKEN_BYTES + 1)
                 .ok_or_else(|| TextError::MergeShape { index, found: Quoted::new(text) })?;
             joined.clear();
             joined.extend_from_slice(left.as_bytes());
             joined.extend_from_slice(right.as_bytes());
-            let find = |part: &[u8]| {
-                self.get(part).ok_or_else(|| TextError::MergeToken {
+            let or_missing = |id: Option<u32>, part: &[u8]| {
+                id.ok_or_else(|| TextError::MergeToken {
                     index,
                     found: Quoted::new(text),
                     missing: Quoted::new(&String::from_utf8_lossy(part)),
                 })
             };
-            let (left, right, id) = (find(left.as_bytes())?, find(right.as_bytes())?, find(&joined)?);
-            // At most MAX_MERGES.
-            table.insert(left, right, Merge { rank: index as u32, id });
+            let find = |part: &[u8]| or_missing(self.get(part), part);
+            let (left, right) = (find(left.as_bytes())?, find(right.as_bytes())?);
+            // Vocabularies list what merges make in the order of the merges.
+            let id = or_missing(self.get_near(&joined, last.saturating_add(1)), &joined)?;
+            out.push((left, right, id));
+            last = id;
         }
-        Ok(table)
+        Ok(out)
     }
 }
 
