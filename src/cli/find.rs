@@ -64,6 +64,7 @@ pub fn run(args: &FindArgs, manner: &Manner) -> Result<(), CliError> {
     };
     show(args.out.as_deref(), &text)?;
     if manner.verbose > 0 {
+        found.passes.iter().for_each(|pass| manner.note(&in_words(pass)));
         model(&engine, before.load_s, manner);
         memory(&engine, manner);
     }
@@ -186,6 +187,15 @@ fn notes(found: &Found, clip: &Clip, manner: &Manner) {
         let why = if found.unclear > 0 { "the model's answer holds no times; see --json" } else { "nothing was found" };
         manner.note(&format!("({why})"));
     }
+}
+
+/// A look, for those who want to know more.
+fn in_words(pass: &Pass) -> String {
+    let level = format!("{:?}", pass.level).to_lowercase();
+    let (start, end) = (clock(pass.start), clock(pass.end));
+    let took = if pass.resumed { "of an earlier run".to_owned() } else { format!("{:.1} s", pass.seconds) };
+    let (frames, fps, tokens) = (pass.frames, pass.fps, pass.tokens);
+    format!("{level} look at {start} - {end}: {frames} frames, {fps:.2} a second, {tokens} tokens, {took}")
 }
 
 /// Writes to the named file, or to standard output.

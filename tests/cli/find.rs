@@ -46,6 +46,8 @@ fn events_are_printed_in_each_form() {
     let text = said(&[]);
     assert_eq!(text.answer(), "00:00.50 - 00:01.00  a <red> circle[2J appears\n00:02.00 - 00:03.00\n");
     assert_eq!(text.stderr, "", "{text:?}");
+    let verbose = said(&["-v"]);
+    assert!(verbose.stderr.contains("whole look at 00:00.00 - 00:03.00: 6 frames, 2.00 a second"), "{verbose:?}");
     let srt = said(&["--srt"]);
     assert!(srt.answer().starts_with("1\n00:00:00,500 --> 00:00:01,000\na <red> circle[2J appears\n\n2\n"), "{srt:?}");
     assert!(srt.stdout.ends_with(&format!("00:00:02,000 --> 00:00:03,000\n{WHAT}\n\n")), "{srt:?}");

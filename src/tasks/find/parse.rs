@@ -190,6 +190,10 @@ fn tidy(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::Level;
+    use super::super::place::{Window, place};
     use super::*;
 
     type Span = (f64, Option<f64>);
@@ -263,6 +267,32 @@ mod tests {
         }
         let many: String = (0..5000).map(|i| format!("{{\"start\": {i}}}\n")).collect();
         assert_eq!(parse_events(&many, 60.0).events.len(), MAX_EVENTS);
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read_without_panic_and_placed_inside(
+            pieces in prop::collection::vec(
+                prop_oneof![
+                    Just("{\"start_time\": \"".to_owned()), Just("\", \"end\": ".to_owned()), Just("}".to_owned()),
+                    Just("[".to_owned()), Just("]".to_owned()), Just("…".to_owned()), Just(" s".to_owned()), Just("\n".to_owned()),
+                    "[0-9]{1,4}[:.,]?", "[0-9]{2}:[0-9]{2}", "\\PC{0,4}",
+                ],
+                0..24,
+            ),
+            start in 0.0f64..1e4,
+            seconds in 0.0f64..1e4,
+        ) {
+            let answer = pieces.concat();
+            let window = Window { start, end: start + seconds };
+            let reading = parse_events(&answer, seconds);
+            let (events, outside) = place(&reading.events, window, Level::Whole);
+            prop_assert_eq!(events.len() + outside, reading.events.len());
+            prop_assert!(events.is_sorted_by_key(|e| e.start));
+            for event in events {
+                prop_assert!(window.start <= event.start && event.start <= event.end && event.end <= window.end);
+            }
+        }
     }
 
     #[test]
