@@ -8,7 +8,11 @@ const MAX_WIDTH: usize = 1 << 20;
 const MAX_LAYERS: usize = 1024;
 const MAX_HEADS: usize = 4096;
 
-/// Hyperparameters of the language model (architectures `qwen2vl` and `qwen2`).
+/// The architecture of a single file that holds both the language model and the vision tower, as Ollama's converter writes
+/// it (ollama/ollama, `convert/convert_qwen25vl.go`): the tower's keys and tensors have names of their own.
+pub(super) const SINGLE_FILE: &str = "qwen25vl";
+
+/// Hyperparameters of the language model (architectures `qwen2vl` and `qwen2`, and `qwen25vl` with its tower inside).
 #[derive(Clone, Debug, PartialEq)]
 pub struct TextConfig {
     /// Width of the residual stream.
@@ -35,7 +39,7 @@ pub struct TextConfig {
     pub yarn: Option<Yarn>,
 }
 
-/// Hyperparameters of the vision tower and merger (`clip` with `qwen2.5vl_merger`).
+/// Hyperparameters of the vision tower and merger (`clip` with `qwen2.5vl_merger`, or inside a `qwen25vl` file).
 #[derive(Clone, Debug, PartialEq)]
 pub struct VisionConfig {
     /// Width of the tower.
@@ -124,11 +128,11 @@ impl TextConfig {
     pub fn from_gguf(gguf: &Gguf) -> Result<TextConfig, ModelError> {
         let keys = Keys { file: gguf.name(), meta: gguf.metadata() };
         let arch = keys.meta.require_str("general.architecture")?;
-        if !matches!(arch, "qwen2vl" | "qwen2") {
+        if !matches!(arch, "qwen2vl" | "qwen2" | SINGLE_FILE) {
             return Err(ModelError::Architecture {
                 file: keys.file.to_string(),
                 found: arch.to_string(),
-                wanted: "`qwen2vl`, `qwen2`",
+                wanted: "`qwen2vl`, `qwen2`, `qwen25vl`",
             });
         }
         let key = |name: &str| format!("{arch}.{name}");
@@ -163,19 +167,23 @@ impl TextConfig {
             ffn_size: keys.size(&key("feed_forward_length"), MAX_WIDTH, None)?,
             rms_eps: keys.positive(&key("attention.layer_norm_rms_epsilon"), Some(1e-6))?,
             rope_theta: keys.positive(&key("rope.freq_base"), Some(1e6))?,
-            mrope_sections: Self::sections(&keys, &key("rope.dimension_sections"), arch, head_dim / 2)?,
+            mrope_sections: Self::sections(&keys, arch, head_dim / 2)?,
             context_length: keys.size(&key("context_length"), 1 << 28, None)?,
             yarn,
         })
     }
 
     /// The M-RoPE sections; a text-only model has one, for its one kind of position.
-    fn sections(keys: &Keys, key: &str, arch: &str, half: usize) -> Result<[usize; 3], ModelError> {
+    fn sections(keys: &Keys, arch: &str, half: usize) -> Result<[usize; 3], ModelError> {
+        let single = arch == SINGLE_FILE;
+        let key = &format!("{arch}.rope.{}", if single { "mrope_section" } else { "dimension_sections" });
         let Some(v) = keys.meta.u32s(key)? else {
-            if arch == "qwen2" {
-                return Ok([half, 0, 0]);
-            }
-            return Err(keys.wrong(key, "missing", "three sizes (t, h, w)"));
+            return match arch {
+                "qwen2" => Ok([half, 0, 0]),
+                // The first of these files leave out what is the same in all released models.
+                _ if single && half == 64 => Ok([16, 24, 24]),
+                _ => Err(keys.wrong(key, "missing", "three sizes (t, h, w)")),
+            };
         };
         let wanted = format!("three sizes (t, h, w) that add up to {half}, half of a head");
         let given = v.get(..3).map(|s| [s[0] as usize, s[1] as usize, s[2] as usize]);
@@ -187,54 +195,64 @@ impl TextConfig {
 }
 
 impl VisionConfig {
-    /// Reads the vision tower's hyperparameters from an mmproj file.
+    /// Reads the vision tower's hyperparameters from an mmproj file, or from a single file that has the tower inside.
     ///
     /// # Errors
     /// Another projector, a missing key, or a value outside any such model's range, each by name.
     pub fn from_gguf(gguf: &Gguf) -> Result<VisionConfig, ModelError> {
         let keys = Keys { file: gguf.name(), meta: gguf.metadata() };
-        Self::check_kind(&keys)?;
-        let hidden_size = keys.size("clip.vision.embedding_length", MAX_WIDTH, None)?;
-        let n_heads = keys.size("clip.vision.attention.head_count", MAX_HEADS, None)?;
+        let single = Self::is_single_file(&keys)?;
+        let prefix = if single { "qwen25vl.vision" } else { "clip.vision" };
+        let key = |name: &str| format!("{prefix}.{name}");
+        let hidden_size = keys.size(&key("embedding_length"), MAX_WIDTH, None)?;
+        let n_heads = keys.size(&key("attention.head_count"), MAX_HEADS, None)?;
         if hidden_size % n_heads != 0 || (hidden_size / n_heads) % 4 != 0 {
             let wanted = format!("a divisor of {hidden_size} that leaves heads of a multiple of 4");
-            return Err(keys.wrong("clip.vision.attention.head_count", n_heads, wanted));
+            return Err(keys.wrong(&key("attention.head_count"), n_heads, wanted));
         }
-        let n_layers = keys.size("clip.vision.block_count", MAX_LAYERS, None)?;
-        let patch_size = keys.size("clip.vision.patch_size", 256, None)?;
-        let merge_size = keys.size("clip.vision.spatial_merge_size", 16, Some(2))?;
-        let window_size = keys.size("clip.vision.window_size", 1 << 16, Some(112))?;
+        let n_layers = keys.size(&key("block_count"), MAX_LAYERS, None)?;
+        let patch_size = keys.size(&key("patch_size"), 256, None)?;
+        let merge_size = keys.size(&key("spatial_merge_size"), 16, Some(2))?;
+        let window_size = keys.size(&key("window_size"), 1 << 16, Some(112))?;
         if window_size % (patch_size * merge_size) != 0 {
             let wanted = format!("a multiple of {} (patch size times merge size)", patch_size * merge_size);
-            return Err(keys.wrong("clip.vision.window_size", window_size, wanted));
+            return Err(keys.wrong(&key("window_size"), window_size, wanted));
         }
+        let (ffn_size, projection_dim) = if single {
+            Self::inner_widths(gguf, &keys)?
+        } else {
+            let width = |name| keys.size(&key(name), MAX_WIDTH, None);
+            (width("feed_forward_length")?, width("projection_dim")?)
+        };
         Ok(VisionConfig {
             hidden_size,
             n_layers,
             n_heads,
             head_dim: hidden_size / n_heads,
-            ffn_size: keys.size("clip.vision.feed_forward_length", MAX_WIDTH, None)?,
-            rms_eps: keys.positive("clip.vision.attention.layer_norm_epsilon", Some(1e-6))?,
+            ffn_size,
+            rms_eps: keys.positive(&key("attention.layer_norm_epsilon"), Some(1e-6))?,
             patch_size,
             temporal_patch_size: 2,
             merge_size,
             window_size,
-            full_attention: Self::full_attention(&keys, n_layers)?,
-            projection_dim: keys.size("clip.vision.projection_dim", MAX_WIDTH, None)?,
-            image_mean: keys.triple("clip.vision.image_mean", [0.481_454_66, 0.457_827_5, 0.408_210_73])?,
-            image_std: keys.triple("clip.vision.image_std", [0.268_629_54, 0.261_302_6, 0.275_777_1])?,
+            full_attention: Self::full_attention(&keys, single, n_layers)?,
+            projection_dim,
+            image_mean: keys.triple(&key("image_mean"), [0.481_454_66, 0.457_827_5, 0.408_210_73])?,
+            image_std: keys.triple(&key("image_std"), [0.268_629_54, 0.261_302_6, 0.275_777_1])?,
         })
     }
 
-    fn check_kind(keys: &Keys) -> Result<(), ModelError> {
+    /// Whether the tower is inside a language model's file; it is refused if it is neither there nor of this kind.
+    fn is_single_file(keys: &Keys) -> Result<bool, ModelError> {
         let wrong = |found: &str, wanted| ModelError::Architecture {
             file: keys.file.to_string(),
             found: found.to_string(),
             wanted,
         };
-        let arch = keys.meta.require_str("general.architecture")?;
-        if arch != "clip" {
-            return Err(wrong(arch, "`clip` (an mmproj file)"));
+        match keys.meta.require_str("general.architecture")? {
+            SINGLE_FILE => return Ok(true),
+            "clip" => {}
+            arch => return Err(wrong(arch, "`clip` (an mmproj file)")),
         }
         let projector = match keys.meta.str("clip.projector_type")? {
             Some(p) => p,
@@ -243,19 +261,35 @@ impl VisionConfig {
         if projector != "qwen2.5vl_merger" {
             return Err(wrong(projector, "the projector `qwen2.5vl_merger`"));
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// The widths of the feed-forward network and of the merger's output. Single files have no keys for them: the first
+    /// is in the tensors' shapes alone, the second is the language model's.
+    fn inner_widths(gguf: &Gguf, keys: &Keys) -> Result<(usize, usize), ModelError> {
+        let gate = "v.blk.0.ffn_gate.weight";
+        let Some(tensor) = gguf.tensor(gate) else {
+            return Err(ModelError::MissingTensor { file: keys.file.to_string(), tensor: gate.to_string() });
+        };
+        let ffn = tensor.n_rows();
+        if !(1..=MAX_WIDTH).contains(&ffn) {
+            return Err(keys.wrong(gate, format!("{ffn} rows"), format!("between 1 and {MAX_WIDTH} rows")));
+        }
+        Ok((ffn, keys.size("qwen25vl.embedding_length", MAX_WIDTH, None)?))
     }
 
     /// Which blocks see the whole frame: listed, or each k-th (blocks k-1, 2k-1, …).
-    fn full_attention(keys: &Keys, n_layers: usize) -> Result<Vec<bool>, ModelError> {
-        let listed = "clip.vision.wa_layer_indexes";
+    fn full_attention(keys: &Keys, single: bool, n_layers: usize) -> Result<Vec<bool>, ModelError> {
+        let listed = if single { "qwen25vl.vision.fullatt_block_indexes" } else { "clip.vision.wa_layer_indexes" };
         if let Some(list) = keys.meta.u32s(listed)? {
             if let Some(&bad) = list.iter().find(|&&i| i as usize >= n_layers) {
                 return Err(keys.wrong(listed, bad, format!("a block below {n_layers}")));
             }
             return Ok((0..n_layers).map(|i| list.iter().any(|&l| l as usize == i)).collect());
         }
-        let pattern = keys.size("clip.vision.n_wa_pattern", MAX_LAYERS, None)?;
+        // All released models have 8; of single files the first leave it out.
+        let default = if single { Some(8) } else { None };
+        let pattern = keys.size("clip.vision.n_wa_pattern", MAX_LAYERS, default)?;
         Ok((0..n_layers).map(|i| (i + 1) % pattern == 0).collect())
     }
 

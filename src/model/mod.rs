@@ -22,5 +22,5 @@ pub use error::ModelError;
 pub use language::{ChunkInput, LanguageModel, LanguageState};
 pub use positions::{Position, PositionSpan, mrope_positions};
 pub use rope::Yarn;
-pub use vision::{Stage, VisionModel, VisionObserver};
+pub use vision::{Stage, VisionModel, VisionObserver, inside_language_model};
 pub use windows::WindowOrder;

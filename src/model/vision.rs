@@ -2,6 +2,7 @@
 //! 2-D rotary positions; then groups of 2×2 patches become one token of the language model's width.
 
 use super::compute::{Compute, HeadDims, Input, Job, View};
+use super::config::SINGLE_FILE;
 use super::rope::{inverse_frequencies, vision_tables};
 use super::weights::{Linear, Loader};
 use super::windows::WindowOrder;
@@ -22,6 +23,33 @@ struct Block<C: Compute> {
     up: Linear<C>,
     down: Linear<C>,
     full_attention: bool,
+}
+
+/// The tensors outside the blocks, which the two kinds of files name differently; the blocks' have the same names.
+struct Names {
+    patch_embed: [&'static str; 2],
+    post_norm: &'static str,
+    merger: [&'static str; 2],
+}
+
+/// In llama.cpp's mmproj files.
+const MMPROJ_NAMES: Names = Names {
+    patch_embed: ["v.patch_embd.weight", "v.patch_embd.weight.1"],
+    post_norm: "v.post_ln.weight",
+    merger: ["mm.0", "mm.2"],
+};
+
+/// In Ollama's single files.
+const SINGLE_FILE_NAMES: Names = Names {
+    patch_embed: ["v.patch_embd_0.weight", "v.patch_embd_1.weight"],
+    post_norm: "v.merger.ln_q.weight",
+    merger: ["v.merger.mlp.0", "v.merger.mlp.2"],
+};
+
+/// Whether a language model's file has its vision tower inside, as Ollama's `qwen25vl` files do.
+pub fn inside_language_model(gguf: &Gguf) -> bool {
+    let arch = gguf.metadata().str("general.architecture");
+    matches!(arch, Ok(Some(SINGLE_FILE))) && gguf.tensor(SINGLE_FILE_NAMES.patch_embed[0]).is_some()
 }
 
 /// The vision tower's weights on one backend.
@@ -83,12 +111,16 @@ impl<C: Compute> VisionModel<C> {
             let tensor = load.tensor(name, &[side, side, 3, hidden])?;
             load.compute.matrix(&tensor.reshape(&[config.patch_len(), hidden])?)
         };
-        let patch_embed = [patch("v.patch_embd.weight")?, patch("v.patch_embd.weight.1")?];
+        let names = if inside_language_model(gguf) { &SINGLE_FILE_NAMES } else { &MMPROJ_NAMES };
+        let patch_embed = [patch(names.patch_embed[0])?, patch(names.patch_embed[1])?];
         let patch_bias = load.optional_vector("v.patch_embd.bias", hidden)?;
         let blocks = (0..config.n_layers).map(|i| Block::load(&mut load, &config, i)).collect::<Result<_, _>>()?;
-        let post_norm = load.vector("v.post_ln.weight", hidden)?;
+        let post_norm = load.vector(names.post_norm, hidden)?;
         let merged = hidden * config.merge_unit();
-        let merger = [load.linear("mm.0", merged, merged)?, load.linear("mm.2", config.projection_dim, merged)?];
+        let merger = [
+            load.linear(names.merger[0], merged, merged)?,
+            load.linear(names.merger[1], config.projection_dim, merged)?,
+        ];
         let inv_freq = inverse_frequencies(10000.0, config.head_dim / 2);
         Ok(VisionModel { config, patch_embed, patch_bias, blocks, post_norm, merger, inv_freq })
     }

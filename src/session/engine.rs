@@ -12,7 +12,7 @@ use super::prompt::PadTokens;
 use crate::gguf::{Gguf, Tensor};
 use crate::kernels::{Cpu, KvType};
 use crate::media::PatchConfig;
-use crate::model::{CpuCompute, LanguageModel, VisionConfig, VisionModel, Yarn};
+use crate::model::{CpuCompute, LanguageModel, VisionConfig, VisionModel, Yarn, inside_language_model};
 use crate::text::{ChatTemplate, Tokenizer};
 
 /// Which files to load, and how to run them.
@@ -56,6 +56,8 @@ pub struct Engine {
     /// Views of all weights, to tell models apart.
     tensors: Vec<Tensor>,
     mmproj: Option<Gguf>,
+    /// The vision tower is inside the text model's file, which then stands in `mmproj` too.
+    whole: bool,
     vision: OnceLock<VisionModel<CpuCompute>>,
 }
 
@@ -102,6 +104,7 @@ impl Engine {
         let stretched = options.yarn.map(|y| (y.original as f64 * f64::from(y.factor)) as usize);
         let ctx = options.ctx.or(stretched).unwrap_or(trained).max(1);
         let mut engine = Engine {
+            whole: mmproj.is_none() && inside_language_model(&gguf),
             cpu,
             text,
             tokenizer,
@@ -117,6 +120,7 @@ impl Engine {
         };
         engine.mmproj = match mmproj {
             Some(m) => Some(engine.check_pair(m)?),
+            None if engine.whole => Some(engine.check_pair(gguf)?),
             None => find_mmproj(&options.model).iter().find_map(|p| engine.try_pair(p)),
         };
         Ok(engine)
@@ -137,9 +141,14 @@ impl Engine {
         self.mmproj.as_ref().map(Gguf::name)
     }
 
+    /// The vision tower's file, where it isn't the text model's.
+    fn own_mmproj(&self) -> Option<&Gguf> {
+        self.mmproj.as_ref().filter(|_| !self.whole)
+    }
+
     /// Bytes of the files that are mapped.
     pub fn mapped_bytes(&self) -> u64 {
-        self.mapped_bytes + self.mmproj.as_ref().map_or(0, Gguf::mapped_bytes)
+        self.mapped_bytes + self.own_mmproj().map_or(0, Gguf::mapped_bytes)
     }
 
     /// SHA-256 of the weights' names, types and shapes and of each one's beginning: two models that differ in it differ,
@@ -147,7 +156,7 @@ impl Engine {
     pub fn fingerprint(&self) -> [u8; 32] {
         const BEGINNING: usize = 4096;
         let mut hash = Sha256::new();
-        for tensor in self.tensors.iter().chain(self.mmproj.iter().flat_map(Gguf::tensors)) {
+        for tensor in self.tensors.iter().chain(self.own_mmproj().into_iter().flat_map(Gguf::tensors)) {
             hash.update(format!("{} {} {:?}\n", tensor.name(), tensor.ty().name(), tensor.dims()));
             hash.update(&tensor.bytes()[..tensor.bytes().len().min(BEGINNING)]);
         }
