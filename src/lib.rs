@@ -2,7 +2,7 @@
 //! computer.
 //!
 //! The rooms, lowest first; each may use only those above it in this list (see `ARCHITECTURE.md`):
-//! [`gguf`], [`quant`], [`kernels`], [`model`], [`text`], [`media`], [`session`], [`tasks`], [`cli`].
+//! [`gguf`], [`quant`], [`kernels`], [`model`], [`text`], [`media`], [`session`], [`tasks`], [`store`], [`cli`].
 
 pub mod cli;
 pub mod gguf;
@@ -11,5 +11,6 @@ pub mod media;
 pub mod model;
 pub mod quant;
 pub mod session;
+pub mod store;
 pub mod tasks;
 pub mod text;
