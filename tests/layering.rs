@@ -124,3 +124,13 @@ fn files_stay_short() {
         .collect();
     assert!(long.is_empty(), "{}", long.join("\n"));
 }
+
+#[test]
+fn the_store_knows_nothing_but_files() {
+    for file in sources().iter().filter(|file| file.path.starts_with("store/")) {
+        for (number, line) in file.code.iter().enumerate() {
+            let others: Vec<&str> = rooms_in(line).into_iter().filter(|room| *room != "gguf").collect();
+            assert!(others.is_empty(), "src/{}:{}: store may use gguf alone, not {others:?}", file.path, number + 1);
+        }
+    }
+}

@@ -90,6 +90,163 @@ Examples:
   qlens bench --synthetic 3b:q4_k_m --phases prefill,decode --threads 2
   qlens bench -m model.gguf --json > today.json")]
     Bench(BenchArgs),
+    /// Download a model: the language model of a type, and its mmproj
+    #[command(after_help = "\
+NAME is one of qwen2.5-vl-3b, -7b, -32b and -72b, or OWNER/REPO on the hub. Each file is fetched in parallel pieces, checked
+against the hub's SHA-256, and only then gets its name; after any break the same command goes on. HF_TOKEN, HF_ENDPOINT,
+HF_HUB_OFFLINE, HTTPS_PROXY and NO_PROXY are honoured.
+
+Examples:
+  qlens pull qwen2.5-vl-3b
+  qlens pull qwen2.5-vl-7b:Q8_0
+  qlens pull OWNER/REPO:Q4_K_M")]
+    Pull(PullArgs),
+    /// List the models at hand, those that other programs have downloaded too
+    #[command(after_help = "\
+Looks into our own folder and into the caches of Hugging Face (HF_HUB_CACHE, HF_HOME), llama.cpp (LLAMA_CACHE), Ollama
+(OLLAMA_MODELS) and LM Studio. -m takes each by its name; the default is marked with *.
+
+Examples:
+  qlens list
+  qlens list -v                                   # also what can't be run, and why
+  qlens list --json | jq -r '.models[].name'")]
+    List(ListArgs),
+    /// Show a model's card, its sizes, and what fits this machine's memory
+    #[command(after_help = "\
+Examples:
+  qlens show qwen2.5-vl-7b                        # before it is downloaded: needs by type and context
+  qlens show ggml-org/Qwen2.5-VL-3B-Instruct-GGUF:Q4_K_M")]
+    Show(ShowArgs),
+    /// Remove a model from our own folder
+    Rm(RmArgs),
+    /// Show or set the model that is used where none is named
+    Default(DefaultArgs),
+    /// Show each setting, its value, and where that comes from
+    #[command(after_help = "\
+Settings are the defaults of options. They come from config.toml in the config folder ($QLENS_CONFIG names another file),
+then from the environment, then from what is typed; the later wins. In the file:
+
+  model = \"qwen2.5-vl-3b\"
+  threads = 8
+  max-pixels = 500000")]
+    Config(ConfigArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Examples:
+  qlens completions bash > ~/.local/share/bash-completion/completions/qlens
+  qlens completions zsh > ~/.zfunc/_qlens
+  qlens completions fish > ~/.config/fish/completions/qlens.fish")]
+    Completions(CompletionsArgs),
+    /// Print the manual page; with --out, write the pages of all commands
+    Man(ManArgs),
+}
+
+/// Where our own models are.
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// Our own folder of models [default: qlens/models in the data folder]
+    #[arg(long, value_name = "DIR")]
+    pub models: Option<PathBuf>,
+}
+
+/// `qlens pull`.
+#[derive(Debug, Args)]
+pub struct PullArgs {
+    /// The model
+    #[arg(value_name = "NAME[:TYPE]")]
+    pub name: String,
+    /// The hub's address
+    #[arg(long, value_name = "URL", default_value = "https://huggingface.co")]
+    pub endpoint: String,
+    /// Pieces that are fetched at the same time
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=32))]
+    pub connections: u32,
+    /// How long a connection may be silent before it is given up
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0, value_parser = parse_patience)]
+    pub patience: f64,
+    /// Our folder.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// `qlens list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// The default, to mark it: the setting `model`.
+    #[arg(long = "model", id = "model", value_name = "MODEL", hide = true)]
+    pub default: Option<String>,
+    /// Our folder.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// `qlens show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The model, at hand or known to `pull`
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Our folder.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// `qlens rm`.
+#[derive(Debug, Args)]
+pub struct RmArgs {
+    /// The model
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Don't ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Our folder.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// `qlens default`.
+#[derive(Debug, Args)]
+pub struct DefaultArgs {
+    /// The model; without one, the current default is shown
+    #[arg(value_name = "NAME", conflicts_with = "clear")]
+    pub name: Option<String>,
+    /// Set none
+    #[arg(long)]
+    pub clear: bool,
+    /// Our folder.
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// `qlens config`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `qlens completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// `qlens man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write the pages of all commands into this folder
+    #[arg(short, long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// `qlens describe`.
@@ -305,12 +462,15 @@ impl Phase {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
-    /// The text model, a GGUF file (of a split one, its first part) [default: $QLENS_MODEL]
-    #[arg(short, long, value_name = "GGUF")]
+    /// The model: one that `qlens list` shows, or its GGUF file (of a split one, the first part) [default: `qlens default`]
+    #[arg(short, long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
     /// The vision model, a GGUF file [default: the one beside the text model that fits it]
     #[arg(long, value_name = "GGUF")]
     pub mmproj: Option<PathBuf>,
+    /// Our own folder of models [default: qlens/models in the data folder]
+    #[arg(long, value_name = "DIR")]
+    pub models: Option<PathBuf>,
     /// Threads to compute with [default: the physical cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
@@ -411,6 +571,11 @@ fn parse_side(typed: &str) -> Result<u32, String> {
 fn parse_budget(typed: &str) -> Result<f64, String> {
     let seconds = typed.parse::<f64>().ok().filter(|s| (0.0..=86400.0).contains(s));
     seconds.ok_or_else(|| "must be 0 to 86400 seconds".to_owned())
+}
+
+fn parse_patience(typed: &str) -> Result<f64, String> {
+    let seconds = typed.parse::<f64>().ok().filter(|s| (0.1..=3600.0).contains(s));
+    seconds.ok_or_else(|| "must be 0.1 to 3600 seconds".to_owned())
 }
 
 fn number(typed: &str) -> Result<f32, String> {

@@ -5,11 +5,13 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::settings::SettingsError;
 use crate::gguf::GgufError;
 use crate::kernels::KernelError;
 use crate::media::{MediaError, MediaErrorKind};
 use crate::model::ModelError;
 use crate::session::{LoadError, SessionError};
+use crate::store::StoreError;
 use crate::tasks::find::JournalError;
 use crate::text::TextError;
 
@@ -120,11 +122,43 @@ pub enum CliError {
     },
     /// No model was named, and there is none inside the program.
     #[error(
-        "no model: name one with -m FILE.gguf or in $QLENS_MODEL; Qwen2.5-VL as GGUF, e.g. \
-         https://huggingface.co/ggml-org/Qwen2.5-VL-3B-Instruct-GGUF, comes as two files: the model and its mmproj, both \
-         into one folder"
+        "no model: name one with -m or in $QLENS_MODEL, or set one with `qlens default`; `qlens list` shows those that are \
+         here, `qlens pull qwen2.5-vl-3b` fetches one"
     )]
     NoModel,
+    /// Nothing is called so.
+    #[error("no model is called `{name}`; {hint}")]
+    UnknownModel {
+        /// The name.
+        name: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A model that another program downloaded.
+    #[error("{name} is {holder}'s ({file}); qlens removes only what it has downloaded itself")]
+    NotOurs {
+        /// The model.
+        name: String,
+        /// The other program.
+        holder: &'static str,
+        /// Where it is.
+        file: PathBuf,
+    },
+    /// Nobody can be asked.
+    #[error("{name} is removed only with --yes where nobody can be asked")]
+    SayYes {
+        /// The model.
+        name: String,
+    },
+    /// There is no place for settings.
+    #[error("no config folder is known for this user: set HOME, or name a file in $QLENS_CONFIG")]
+    NoConfigFolder,
+    /// The settings can't be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A model can't be fetched.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// There is nowhere to keep a synthetic model.
     #[error("no cache folder is known for this user: set HOME (or XDG_CACHE_HOME)")]
     NoCacheFolder,
@@ -196,8 +230,13 @@ impl CliError {
             | CliError::PixelsCrossed { .. }
             | CliError::ForcedToken { .. }
             | CliError::TraceTooLarge { .. }
-            | CliError::BenchTooLong { .. } => Exit::Usage,
-            CliError::NoModel => Exit::NoModel,
+            | CliError::BenchTooLong { .. }
+            | CliError::NotOurs { .. }
+            | CliError::SayYes { .. } => Exit::Usage,
+            CliError::NoModel | CliError::UnknownModel { .. } => Exit::NoModel,
+            CliError::NoConfigFolder => Exit::Io,
+            CliError::Settings(e) => settings(e),
+            CliError::Store(e) => store(e),
             CliError::NoCacheFolder | CliError::Write { .. } | CliError::Stdin(_) => Exit::Io,
             // Whoever closed the pipe has seen enough: `qlens … | head` did what was wanted.
             CliError::Stdout(e) if e.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
@@ -208,6 +247,30 @@ impl CliError {
             CliError::Load(e) => load(e),
             CliError::Session(e) => session(e),
         }
+    }
+}
+
+fn settings(e: &SettingsError) -> Exit {
+    match e {
+        SettingsError::Io { .. } => Exit::Io,
+        SettingsError::Toml { .. } | SettingsError::Value { .. } => Exit::BadData,
+    }
+}
+
+fn store(e: &StoreError) -> Exit {
+    match e {
+        StoreError::Name { .. } | StoreError::Endpoint { .. } => Exit::Usage,
+        StoreError::NoSuchType { .. } | StoreError::Status { status: 401 | 403 | 404, .. } => Exit::NoModel,
+        StoreError::Io { .. }
+        | StoreError::Offline
+        | StoreError::Unreachable { .. }
+        | StoreError::Status { .. }
+        | StoreError::Answer { .. }
+        | StoreError::Broken { .. }
+        | StoreError::Length { .. }
+        | StoreError::Checksum { .. }
+        | StoreError::Space { .. }
+        | StoreError::Busy { .. } => Exit::Io,
     }
 }
 

@@ -6,6 +6,7 @@ mod args;
 mod ask;
 mod bench;
 mod chat;
+mod config;
 mod describe;
 mod embedded;
 mod exit;
@@ -14,11 +15,17 @@ pub mod inspect;
 mod interrupt;
 mod log;
 mod memory;
+mod models;
+mod pages;
 mod progress;
+mod pull;
 mod reference;
 mod report;
+mod rm;
 mod screen;
+mod settings;
 mod setup;
+mod show;
 mod trace;
 
 use std::io::{self, Write};
@@ -29,18 +36,21 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches};
 use args::{Cli, Command};
 use exit::{CliError, Exit};
 use screen::Manner;
+use settings::{Settings, SettingsError};
 
 pub use reference::reference;
 
 /// Runs the program on the process's own arguments.
 pub fn main() -> ExitCode {
     interrupt::install();
-    let cli = match parse() {
-        Ok(cli) => cli,
+    let settled = Settings::load();
+    let (cli, settings) = match parse(settled) {
+        Ok(parsed) => parsed,
         Err(said) => return said,
     };
     let manner = Manner::new(cli.talk.quiet, cli.talk.verbose, cli.talk.no_color);
     log::start(manner.verbose);
+    settings.unknown.iter().for_each(|line| manner.note(line));
     let done = match &cli.command {
         Command::Describe(args) => describe::run(args, &manner),
         Command::Chat(args) => chat::run(args, &manner),
@@ -48,6 +58,14 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect_command(args),
         Command::Trace(args) => trace::run(args, &manner),
         Command::Bench(args) => bench::run(args, &manner),
+        Command::Pull(args) => pull::run(args, &manner),
+        Command::List(args) => models::list(args, &manner),
+        Command::Show(args) => show::run(args),
+        Command::Rm(args) => rm::run(args, &manner),
+        Command::Default(args) => config::default(args, &settings, &manner),
+        Command::Config(args) => config::run(args, &settings),
+        Command::Completions(args) => pages::completions(args),
+        Command::Man(args) => pages::man(args),
     };
     let exit = match done {
         Ok(()) => Exit::Done,
@@ -62,22 +80,34 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
-/// The arguments, or the code to end with when help was asked for or something can't be understood.
-fn parse() -> Result<Cli, ExitCode> {
+/// The arguments, with the settings as their defaults; or the code to end with when help was asked for or something can't
+/// be understood. Settings that can't be used don't keep the help from being read.
+fn parse(settled: Result<Settings, SettingsError>) -> Result<(Cli, Settings), ExitCode> {
     let plain = std::env::args_os().any(|arg| arg == "--no-color");
-    let command = Cli::command().color(if plain { ColorChoice::Never } else { ColorChoice::Auto });
-    command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|said| {
+    let command = || Cli::command().color(if plain { ColorChoice::Never } else { ColorChoice::Auto });
+    let applied = settled.and_then(|settings| Ok((settings.apply(command())?, settings)));
+    let (command, settings) = match applied {
+        Ok((command, settings)) => (command, Ok(settings)),
+        Err(e) => (command(), Err(e)),
+    };
+    let cli = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|said| {
         if said.use_stderr() {
             // Without colours, so that every control character in it came from an argument.
             for line in said.render().to_string().lines() {
                 let _ = writeln!(io::stderr(), "{}", screen::one_line(line));
             }
-            Exit::Usage.into()
+            ExitCode::from(Exit::Usage)
         } else {
             let _ = said.print();
             Exit::Done.into()
         }
-    })
+    })?;
+    let settings = settings.map_err(|e| {
+        let e = CliError::Settings(e);
+        Manner::new(false, 0, cli.talk.no_color).error(&exit::in_words(&e));
+        ExitCode::from(e.exit())
+    })?;
+    Ok((cli, settings))
 }
 
 fn inspect_command(args: &args::InspectArgs) -> Result<(), CliError> {

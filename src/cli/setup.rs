@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::args::{KvKind, MediaArgs, ModelArgs, SamplingArgs};
 use super::embedded;
 use super::exit::CliError;
+use super::models;
 use super::screen::Manner;
 use crate::gguf::Gguf;
 use crate::kernels::KvType;
@@ -127,9 +128,11 @@ pub fn stdin_is_terminal() -> bool {
 /// # Errors
 /// There is none, or it can't be loaded.
 pub fn engine(args: &ModelArgs, kv_default: KvKind, manner: &Manner) -> Result<Timed<Engine>, CliError> {
-    let named = || std::env::var_os("QLENS_MODEL").filter(|name| !name.is_empty()).map(PathBuf::from);
-    let mut options = EngineOptions::new(args.model.clone().or_else(named).unwrap_or_default());
-    options.mmproj = args.mmproj.clone();
+    let named = args.model.as_deref().filter(|name| !name.as_os_str().is_empty());
+    let chosen = named.map(|name| models::choose(name, args)).transpose()?;
+    let (model, mmproj) = chosen.map_or((PathBuf::new(), args.mmproj.clone()), |c| (c.model, c.mmproj));
+    let mut options = EngineOptions::new(model);
+    options.mmproj = mmproj;
     options.threads = args.threads.map(|n| n as usize);
     options.ctx = args.ctx.map(|n| n as usize);
     options.kv_type = match args.kv_type.unwrap_or(kv_default) {

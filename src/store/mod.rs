@@ -24,3 +24,5 @@ pub use hub::{Hub, HubOptions, RemoteFile};
 pub use label::bits_per_weight;
 pub use listing::{Judge, Kind, Model, Verdict};
 pub use pull::{Pulled, Wanted, choose, pull};
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,12 @@ mod clips;
 #[cfg(feature = "video")]
 mod find;
 mod inspect;
+mod models;
 mod output;
+mod pull;
 mod reference;
+mod server;
+mod settings;
 #[cfg(unix)]
 mod signals;
 #[cfg(target_os = "linux")]

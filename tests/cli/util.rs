@@ -48,9 +48,15 @@ impl From<Output> for Run {
 /// The program, with nothing of this machine's settings.
 pub fn qlens() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qlens"));
-    for name in ["QLENS_MODEL", "NO_COLOR", "QLENS_KERNELS", "RUST_LOG"] {
-        command.env_remove(name);
+    let ours = |name: &str| ["QLENS_", "HF_", "OLLAMA_", "LLAMA_"].iter().any(|start| name.starts_with(start));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if ours(&name) || name.to_ascii_lowercase().ends_with("_proxy") || ["NO_COLOR", "RUST_LOG"].contains(&&*name) {
+            command.env_remove(&*name);
+        }
     }
+    // No settings file either.
+    command.env("QLENS_CONFIG", "");
     command.stdin(Stdio::null());
     command
 }
