@@ -26,6 +26,7 @@ mod screen;
 mod settings;
 mod setup;
 mod show;
+mod store_args;
 mod trace;
 
 use std::io::{self, Write};
