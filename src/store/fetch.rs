@@ -54,9 +54,13 @@ fn fill(hub: &Hub, remote: &RemoteFile, partial: Partial, watch: &dyn Watch) -> 
     let have = partial.bytes_done();
     watch.begin(remote, have);
     let missing = partial.missing();
-    if !missing.is_empty() {
-        check_space(remote, &partial, have)?;
-        partial.make_room()?;
+    if !missing.is_empty()
+        && let Err(e) = check_space(remote, &partial, have).and_then(|()| partial.make_room())
+    {
+        if have == 0 {
+            partial.discard();
+        }
+        return Err(e);
     }
     let transfer = Transfer {
         hub,

@@ -14,6 +14,9 @@ use super::StoreError;
 /// Bytes of an answer that lists files.
 const MAX_ANSWER: u64 = 16 << 20;
 
+/// Bytes of a file that is no joke: the note of which pieces have come grows with it.
+const MAX_FILE: u64 = 1 << 40;
+
 /// Where the hub is, and how to talk to it.
 #[derive(Clone)]
 pub struct HubOptions {
@@ -139,8 +142,8 @@ impl Hub {
         if lfs.sha256.len() != 64 || !lfs.sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(format!("`{}` as the SHA-256 of {path}", lfs.sha256));
         }
-        if lfs.size == 0 || file.size.is_some_and(|size| size != lfs.size) {
-            return Err(format!("{path} has {} and {:?} bytes", lfs.size, file.size));
+        if !(1..=MAX_FILE).contains(&lfs.size) || file.size.is_some_and(|size| size != lfs.size) {
+            return Err(format!("{path} has {} and {:?} bytes (1 to {MAX_FILE})", lfs.size, file.size));
         }
         let url = format!("{}/{repo}/resolve/{revision}/{}", self.options.endpoint, path.replace(' ', "%20"));
         Ok(RemoteFile { path: path.clone(), size: lfs.size, sha256: lfs.sha256.to_ascii_lowercase(), url })

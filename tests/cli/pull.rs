@@ -350,6 +350,29 @@ fn a_hub_cannot_write_outside_of_its_folder() {
 }
 
 #[test]
+fn sizes_that_no_disk_has_are_refused_before_anything_is_fetched() {
+    let case = Case::new();
+    let claims = |size: u64| -> Mischief {
+        Arc::new(move |request, reply| {
+            if is_file(request) {
+                return reply;
+            }
+            let hash = "0".repeat(64);
+            let file =
+                format!(r#"{{"rfilename":"{MODEL}","lfs":{{"sha256":"{hash}","size":{size},"pointerSize":1}}}}"#);
+            Reply::new(200, &[], format!(r#"{{"sha":"0123abcd","siblings":[{file}]}}"#).into_bytes())
+        })
+    };
+    said_fails(&case.pull(&case.server(claims(1 << 60))), 74, &["makes no sense"]);
+    let large = case.server(claims(1 << 40));
+    let said = case.pull(&large);
+    // A disk with that much room finds the lie out by the first piece.
+    let why = if said.stderr.contains("are needed") { "are free" } else { "promised" };
+    said_fails(&said, 74, &[why]);
+    assert_eq!(fs::read_dir(case.file("")).expect("readable").count(), 0, "nothing is left");
+}
+
+#[test]
 fn being_offline_is_said() {
     let case = Case::new();
     let said: Run = {
