@@ -15,15 +15,22 @@
 
 use super::Target;
 use super::lanes::{Lanes, on_isa};
-use super::prepare::Quantized;
+use super::packed::Packed;
+use super::prepare::{Offsets, Quantized};
+#[cfg(target_arch = "x86_64")]
+use super::span::SpanFormat;
 use crate::kernels::Isa;
 use crate::quant::{BlockFormat, Codes};
 use crate::with_format;
 
+/// Elsewhere, all formats are taken apart in memory.
+#[cfg(not(target_arch = "x86_64"))]
+use crate::quant::BlockFormat as SpanFormat;
+
 /// Rows of a panel.
 pub(super) const ROWS: usize = 32;
 /// Columns of a tile; a multiple of every block length.
-const CHUNK: usize = 512;
+pub(super) const CHUNK: usize = 512;
 /// Scales per row: sub-blocks have 16 columns at least.
 const SUBS: usize = CHUNK / 16;
 
@@ -39,6 +46,9 @@ pub(super) struct Tile {
     min: Box<[f32]>,
     /// `[token][row]`
     sums: Vec<f32>,
+    /// Rows as AVX-512 takes them apart.
+    #[cfg(target_arch = "x86_64")]
+    rows: Box<super::turn::Staging>,
 }
 
 impl Default for Tile {
@@ -49,31 +59,69 @@ impl Default for Tile {
             scale: vec![0.0; ROWS * SUBS].into(),
             min: vec![0.0; ROWS * SUBS].into(),
             sums: Vec::new(),
+            #[cfg(target_arch = "x86_64")]
+            rows: Box::default(),
         }
     }
 }
 
-/// Computes the target's rows for all tokens.
-pub(super) fn run(isa: Isa, x: &Quantized<'_>, tokens: usize, target: &Target<'_, '_>, tile: &mut Tile) {
-    with_format!(target.job.weight.ty(), F => run_format::<F>(isa, x, tokens, target, tile), _ => unreachable!());
+/// What the kernel reads of the weights: some columns of a panel.
+#[derive(Clone, Copy)]
+struct Weights<'a> {
+    /// `[column / 4][row][4]`
+    q: &'a [u8],
+    /// `[sub-block][row]`
+    scale: &'a [f32],
+    /// `[sub-block][row]`, for formats with offsets.
+    min: &'a [f32],
 }
 
-fn run_format<F: BlockFormat>(isa: Isa, x: &Quantized<'_>, tokens: usize, target: &Target<'_, '_>, tile: &mut Tile) {
-    let cols = target.job.weight.cols();
+/// Computes the target's rows for all tokens.
+pub(super) fn run(isa: Isa, x: &Quantized<'_>, tokens: usize, target: &Target<'_, '_>, tile: &mut Tile) {
+    with_format!(target.job.weight.codes_ty(), F => run_format::<F>(isa, x, tokens, target, tile), _ => unreachable!());
+}
+
+fn run_format<F: SpanFormat>(isa: Isa, x: &Quantized<'_>, tokens: usize, target: &Target<'_, '_>, tile: &mut Tile) {
+    let packed = target.job.weight.packed.as_ref().and_then(|p| p.get());
+    let cols = packed.map_or(target.job.weight.cols(), Packed::cols);
+    let offsets = x.offsets::<F>();
     // What the kernel's pointers rely on.
     assert!(x.stride >= cols && x.stride.is_multiple_of(32) && x.q.len() >= tokens * x.stride);
-    assert!(x.d.len() >= tokens * x.stride / 32 && x.sums.len() >= tokens * x.stride / 16);
-    if tile.sums.len() < tokens * ROWS {
-        tile.sums.resize(tokens * ROWS, 0.0);
+    assert!(x.d.len() >= tokens * x.stride / 32 && offsets.starts.len() >= tokens * x.stride / F::SUB_LEN);
+    assert!(!F::HAS_MIN || offsets.shifts.len() >= tokens * x.stride / F::SUB_LEN);
+    #[cfg(not(target_arch = "x86_64"))]
+    let Tile { staging, q, scale, min, sums } = tile;
+    #[cfg(target_arch = "x86_64")]
+    let Tile { staging, q, scale, min, sums, rows } = tile;
+    if sums.len() < tokens * ROWS {
+        sums.resize(tokens * ROWS, 0.0);
     }
-    tile.sums[..tokens * ROWS].fill(0.0);
+    let sums = &mut sums[..tokens * ROWS];
+    sums.fill(0.0);
     for start in (0..cols).step_by(CHUNK) {
         let n = CHUNK.min(cols - start);
-        unpack::<F>(isa, tile, target, start, n);
-        let chunk = &Chunk { x, tokens, start, n };
-        on_isa!(isa, [F: BlockFormat] multiply<F>(tile: &mut Tile, chunk: &Chunk<'_>));
+        let weights = match packed {
+            Some(p) => {
+                let (q, scale) = p.part(target.row / ROWS, start);
+                Weights { q, scale, min: &[] }
+            }
+            None => {
+                let out = TileParts { staging, q, scale, min };
+                match isa {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => unpack_512::<F>(rows, out, target, start, n),
+                    _ => unpack::<F>(isa, out, target, start, n),
+                }
+                Weights { q, scale, min }
+            }
+        };
+        assert!(weights.q.len() >= n * ROWS && weights.scale.len() >= n / F::SUB_LEN * ROWS);
+        assert!(!F::HAS_MIN || weights.min.len() >= n / F::SUB_LEN * ROWS);
+        let chunk = &Chunk { x, offsets, tokens, start, n };
+        let sums = &mut *sums;
+        on_isa!(isa, [F: BlockFormat] multiply<F>(weights: Weights<'_>, chunk: &Chunk<'_>, sums: &mut [f32]));
     }
-    for (token, sums) in tile.sums.chunks_exact(ROWS).take(tokens).enumerate() {
+    for (token, sums) in sums.chunks_exact(ROWS).enumerate() {
         target.write(token, sums);
     }
 }
@@ -81,13 +129,39 @@ fn run_format<F: BlockFormat>(isa: Isa, x: &Quantized<'_>, tokens: usize, target
 /// The columns `start..start + n` of the input.
 struct Chunk<'a> {
     x: &'a Quantized<'a>,
+    offsets: &'a Offsets,
     tokens: usize,
     start: usize,
     n: usize,
 }
 
+/// The tile's arrays, to be filled.
+pub(super) struct TileParts<'a> {
+    pub staging: &'a mut [u8],
+    pub q: &'a mut [u8],
+    pub scale: &'a mut [f32],
+    pub min: &'a mut [f32],
+}
+
+/// [`unpack`] in the registers of AVX-512.
+#[cfg(target_arch = "x86_64")]
+fn unpack_512<F: SpanFormat>(
+    rows: &mut super::turn::Staging,
+    out: TileParts<'_>,
+    target: &Target<'_, '_>,
+    start: usize,
+    n: usize,
+) {
+    let first = start / F::BLOCK_LEN * F::BLOCK_BYTES;
+    let len = n / F::BLOCK_LEN * F::BLOCK_BYTES;
+    let blocks = target.bytes().chunks_exact(target.row_bytes()).map(|row| &row[first..][..len]);
+    // SAFETY: a `Cpu` holds `Isa::Avx512` only after `Isa::is_available` said that the processor has it; each item has
+    // the whole blocks of `n` columns.
+    unsafe { super::turn::unpack::<F>(blocks, n, rows, out) };
+}
+
 /// Takes columns `start..start + n` of the target's rows apart; rows that the panel lacks become zeros.
-fn unpack<F: BlockFormat>(isa: Isa, tile: &mut Tile, target: &Target<'_, '_>, start: usize, n: usize) {
+fn unpack<F: BlockFormat>(isa: Isa, tile: TileParts<'_>, target: &Target<'_, '_>, start: usize, n: usize) {
     let (bytes, row_bytes) = (target.bytes(), target.row_bytes());
     let first = start / F::BLOCK_LEN * F::BLOCK_BYTES;
     let len = n / F::BLOCK_LEN * F::BLOCK_BYTES;
@@ -95,7 +169,7 @@ fn unpack<F: BlockFormat>(isa: Isa, tile: &mut Tile, target: &Target<'_, '_>, st
         let staging = &mut tile.staging[row * CHUNK..][..n];
         if row < target.rows {
             let blocks = &bytes[row * row_bytes + first..][..len];
-            let (scale, min) = (&mut tile.scale[..], &mut tile.min[..]);
+            let (scale, min) = (&mut *tile.scale, &mut *tile.min);
             unpack_row_on::<F>(isa, blocks, staging, scale, min, row);
         } else {
             staging.fill(0);
@@ -104,7 +178,7 @@ fn unpack<F: BlockFormat>(isa: Isa, tile: &mut Tile, target: &Target<'_, '_>, st
             }
         }
     }
-    transpose(&tile.staging, &mut tile.q, n);
+    transpose(tile.staging, tile.q, n);
 }
 
 #[inline(always)]
@@ -194,27 +268,27 @@ fn transpose_4x4(rows: [&[u8]; 4]) -> [[u8; 16]; 4] {
 /// Adds one tile times its chunk of all tokens to the sums.
 ///
 /// # Safety
-/// The instruction set of `L` is enabled in the caller.
+/// The instruction set of `L` is enabled in the caller; the lengths are those that `run_format` asserts.
 #[inline(always)]
-unsafe fn multiply<F: BlockFormat, L: Lanes>(tile: &mut Tile, chunk: &Chunk<'_>) {
-    let group = L::TOKENS;
-    let mut token = 0;
-    while token < chunk.tokens {
-        let left = (chunk.tokens - token).min(group);
+unsafe fn multiply<F: BlockFormat, L: Lanes>(weights: Weights<'_>, chunk: &Chunk<'_>, sums: &mut [f32]) {
+    // Groups as equal as can be: one of two tokens takes nearly as long as one of six.
+    let groups = chunk.tokens.div_ceil(L::TOKENS);
+    for group in 0..groups {
+        let token = group * chunk.tokens / groups;
+        let count = (group + 1) * chunk.tokens / groups - token;
         for row in (0..ROWS).step_by(2 * L::WIDTH) {
-            // SAFETY: as for this function; `left` tokens from `token` on exist.
+            // SAFETY: as for this function; `count` tokens from `token` on exist.
             unsafe {
-                match left {
-                    1 => micro::<F, L, 1>(tile, chunk, token, row),
-                    2 => micro::<F, L, 2>(tile, chunk, token, row),
-                    3 => micro::<F, L, 3>(tile, chunk, token, row),
-                    4 => micro::<F, L, 4>(tile, chunk, token, row),
-                    5 => micro::<F, L, 5>(tile, chunk, token, row),
-                    _ => micro::<F, L, 6>(tile, chunk, token, row),
+                match count {
+                    1 => micro::<F, L, 1>(weights, chunk, sums, token, row),
+                    2 => micro::<F, L, 2>(weights, chunk, sums, token, row),
+                    3 => micro::<F, L, 3>(weights, chunk, sums, token, row),
+                    4 => micro::<F, L, 4>(weights, chunk, sums, token, row),
+                    5 => micro::<F, L, 5>(weights, chunk, sums, token, row),
+                    _ => micro::<F, L, 6>(weights, chunk, sums, token, row),
                 }
             }
         }
-        token += left;
     }
 }
 
@@ -224,34 +298,33 @@ unsafe fn multiply<F: BlockFormat, L: Lanes>(tile: &mut Tile, chunk: &Chunk<'_>)
 /// The instruction set of `L` is enabled in the caller; tokens `token..token + M` and rows `row..row + 2 · WIDTH` exist.
 #[inline(always)]
 unsafe fn micro<F: BlockFormat, L: Lanes, const M: usize>(
-    tile: &mut Tile,
+    weights: Weights<'_>,
     chunk: &Chunk<'_>,
+    sums: &mut [f32],
     token: usize,
     row: usize,
 ) {
     let x = chunk.x;
     debug_assert!(token + M <= chunk.tokens && row + 2 * L::WIDTH <= ROWS && chunk.start + chunk.n <= x.stride);
-    // SAFETY: offsets below stay within `[tokens, stride]` codes, `/ 32` scales and `/ 16` sums (asserted by
-    // `run_format`), within the tile's `CHUNK` columns and `SUBS` sub-blocks of `ROWS` rows, and within the sums of
-    // `tokens` rows, which `run_format` made.
+    // SAFETY: offsets below stay within `[tokens, stride]` codes, `/ 32` scales and `/ SUB_LEN` offsets, within the
+    // weights' `n` columns of `ROWS` rows, and within the sums of `tokens` rows: all asserted by `run_format`.
     unsafe {
-        let codes: [*const i8; M] = std::array::from_fn(|m| x.q.as_ptr().add((token + m) * x.stride + chunk.start));
-        let scales: [*const f32; M] =
-            std::array::from_fn(|m| x.d.as_ptr().add(((token + m) * x.stride + chunk.start) / 32));
-        let code_sums: [*const i32; M] =
-            std::array::from_fn(|m| x.sums.as_ptr().add(((token + m) * x.stride + chunk.start) / 16));
-        let out: [*mut f32; M] = std::array::from_fn(|m| tile.sums.as_mut_ptr().add((token + m) * ROWS + row));
+        let at = |m: usize, unit: usize| ((token + m) * x.stride + chunk.start) / unit;
+        let codes: [*const i8; M] = std::array::from_fn(|m| x.q.as_ptr().add(at(m, 1)));
+        let scales: [*const f32; M] = std::array::from_fn(|m| x.d.as_ptr().add(at(m, 32)));
+        let starts: [*const i32; M] = std::array::from_fn(|m| chunk.offsets.starts.as_ptr().add(at(m, F::SUB_LEN)));
+        let shifts: [*const f32; M] = std::array::from_fn(|m| {
+            chunk.offsets.shifts.as_ptr().wrapping_add(if F::HAS_MIN { at(m, F::SUB_LEN) } else { 0 })
+        });
+        let out: [*mut f32; M] = std::array::from_fn(|m| sums.as_mut_ptr().add((token + m) * ROWS + row));
         let mut sums: [[L::F; 2]; M] = std::array::from_fn(|m| [L::load(out[m]), L::load(out[m].add(L::WIDTH))]);
         for sub in 0..chunk.n / F::SUB_LEN {
             let column = sub * F::SUB_LEN;
-            let code_sum: [i32; M] = std::array::from_fn(|m| {
-                let at = code_sums[m].add(column / 16);
-                if F::SUB_LEN == 16 { *at } else { *at + *at.add(1) }
-            });
-            let zero = if F::ZERO == 128 && L::SIGNED_DOT8 { 0 } else { F::ZERO };
-            let mut acc: [[L::I; 2]; M] = std::array::from_fn(|m| [L::splat_i(-zero * code_sum[m]); 2]);
+            let from_zero = F::ZERO == 0 || (F::ZERO == 128 && L::SIGNED_DOT8);
+            let mut acc: [[L::I; 2]; M] =
+                std::array::from_fn(|m| [L::splat_i(if from_zero { 0 } else { *starts[m].add(sub) }); 2]);
             for quad in 0..F::SUB_LEN / 4 {
-                let at = tile.q.as_ptr().add(((column / 4 + quad) * ROWS + row) * 4);
+                let at = weights.q.as_ptr().add(((column / 4 + quad) * ROWS + row) * 4);
                 let w = [L::load_codes(at), L::load_codes(at.add(4 * L::WIDTH))];
                 for m in 0..M {
                     let four = codes[m].add(column + 4 * quad).cast::<i32>().read_unaligned();
@@ -263,16 +336,15 @@ unsafe fn micro<F: BlockFormat, L: Lanes, const M: usize>(
             }
             let at = sub * ROWS + row;
             for v in 0..2 {
-                let scale = L::load(tile.scale.as_ptr().add(at + v * L::WIDTH));
+                let scale = L::load(weights.scale.as_ptr().add(at + v * L::WIDTH));
                 for m in 0..M {
                     let both = L::mul(scale, L::splat(*scales[m].add(column / 32)));
                     sums[m][v] = L::fma(both, L::to_f(acc[m][v]), sums[m][v]);
                 }
                 if F::HAS_MIN {
-                    let min = L::load(tile.min.as_ptr().add(at + v * L::WIDTH));
+                    let min = L::load(weights.min.as_ptr().add(at + v * L::WIDTH));
                     for m in 0..M {
-                        let shift = *scales[m].add(column / 32) * code_sum[m] as f32;
-                        sums[m][v] = L::fma(min, L::splat(shift), sums[m][v]);
+                        sums[m][v] = L::fma(min, L::splat(*shifts[m].add(sub)), sums[m][v]);
                     }
                 }
             }

@@ -4,9 +4,10 @@ use super::Input;
 use crate::kernels::elementwise::{gelu_row, rms_norm_row, swiglu_row};
 use crate::kernels::split::Parts;
 use crate::kernels::{Cpu, Isa};
-use crate::quant::{QK8, quantize_row, quantize_row_fine};
+use crate::quant::{BlockFormat, QK8, quantize_row, quantize_row_fine};
 
-use super::FEW_TOKENS;
+use super::Matrix;
+use crate::with_format;
 
 /// Numbers of a row are padded to a multiple of this, with zeros.
 const PAD: usize = 256;
@@ -26,8 +27,60 @@ pub(crate) struct MatMulScratch {
     d: Vec<f32>,
     /// `[tokens, stride / 16]`
     sums: Vec<i32>,
+    /// What the formats of the weights want to know of the sums, at most three kinds.
+    offsets: Vec<Offsets>,
+    /// How many of them are this input's.
+    kinds: usize,
     /// Codes per row, padded.
     stride: usize,
+}
+
+/// The shape of an input, and how it is used.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub tokens: usize,
+    pub cols: usize,
+    /// Whether weights are read row by row: codes have 15 bits then.
+    pub few: bool,
+}
+
+/// What a matrix wants of its input.
+pub(super) enum Wanted {
+    Floats,
+    Codes(Kind),
+}
+
+impl Wanted {
+    pub fn by(m: &Matrix) -> Wanted {
+        if m.is_float() {
+            return Wanted::Floats;
+        }
+        with_format!(m.codes_ty(), F => Wanted::Codes(Kind::of::<F>()), _ => Wanted::Floats)
+    }
+}
+
+/// How a format uses the sums of the activations' codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kind {
+    zero: i32,
+    sub_len: usize,
+    min: bool,
+}
+
+impl Kind {
+    pub fn of<F: BlockFormat>() -> Kind {
+        Kind { zero: F::ZERO, sub_len: F::SUB_LEN, min: F::HAS_MIN }
+    }
+}
+
+/// Per token and sub-block of the weights, `[tokens, stride / sub_len]`: where the kernel's sums start.
+#[derive(Debug)]
+pub(super) struct Offsets {
+    kind: Kind,
+    /// `−zero · Σ codes`
+    pub starts: Vec<i32>,
+    /// `scale · Σ codes`, for formats with offsets
+    pub shifts: Vec<f32>,
 }
 
 /// The input as float32, `[tokens, cols]`.
@@ -46,8 +99,20 @@ pub(super) struct Quantized<'a> {
     pub d: &'a [f32],
     /// Sums of the codes of each 16, `[tokens, stride / 16]`.
     pub sums: &'a [i32],
+    offsets: &'a [Offsets],
     /// Codes per token.
     pub stride: usize,
+}
+
+impl<'a> Quantized<'a> {
+    /// The sums as a format wants them.
+    ///
+    /// # Panics
+    /// It was not among those that the input was prepared for.
+    pub fn offsets<F: BlockFormat>(&self) -> &'a Offsets {
+        let found = self.offsets.iter().find(|o| o.kind == Kind::of::<F>());
+        found.expect("every job's format was prepared")
+    }
 }
 
 fn grow<T: Clone + Default>(v: &mut Vec<T>, len: usize) {
@@ -58,7 +123,8 @@ fn grow<T: Clone + Default>(v: &mut Vec<T>, len: usize) {
 
 impl MatMulScratch {
     /// Fills what is asked for.
-    pub fn prepare(&mut self, cpu: &Cpu, input: Input<'_>, tokens: usize, cols: usize, float: bool, quantized: bool) {
+    pub(super) fn prepare(&mut self, cpu: &Cpu, input: Input<'_>, shape: Shape, wanted: impl Iterator<Item = Wanted>) {
+        let Shape { tokens, cols, few } = shape;
         check(input, tokens, cols);
         self.stride = cols.next_multiple_of(PAD);
         let stride = self.stride;
@@ -66,17 +132,19 @@ impl MatMulScratch {
         if transformed {
             grow(&mut self.floats, tokens * cols);
         }
-        if quantized {
-            grow(&mut self.q, tokens * stride);
-            grow(&mut self.low, if tokens <= FEW_TOKENS { tokens * stride } else { 0 });
-            grow(&mut self.d, tokens * stride / QK8);
-            grow(&mut self.sums, tokens * stride / (QK8 / 2));
-        } else if !(float && transformed) {
+        let (float, quantized) = self.make_room(shape, wanted);
+        if !quantized && !(float && transformed) {
             return;
         }
         let floats = Parts::new(&mut self.floats);
         let (q, d, sums) = (Parts::new(&mut self.q), Parts::new(&mut self.d), Parts::new(&mut self.sums));
         let low = Parts::new(&mut self.low);
+        // As many as there are jobs on one input, at most.
+        let mut list: [Option<OffsetParts<'_>>; 8] = Default::default();
+        for (slot, o) in list.iter_mut().zip(&mut self.offsets[..self.kinds]) {
+            let (starts, shifts) = (Parts::new(&mut o.starts), Parts::new(&mut o.shifts));
+            *slot = Some(OffsetParts { kind: o.kind, starts, shifts });
+        }
         cpu.pool().run(tokens.div_ceil(TASK_TOKENS), &|task| {
             for t in task * TASK_TOKENS..((task + 1) * TASK_TOKENS).min(tokens) {
                 let row = match input {
@@ -93,11 +161,52 @@ impl MatMulScratch {
                     // SAFETY: tasks have different tokens.
                     let (q, d, sums) = unsafe { (q.part(part(1)), d.part(part(QK8)), sums.part(part(QK8 / 2))) };
                     // SAFETY: as above.
-                    let low = (tokens <= FEW_TOKENS).then(|| unsafe { low.part(part(1)) });
-                    quantize_padded(cpu.isa(), row, Codes { q, low, d, sums });
+                    let low = few.then(|| unsafe { low.part(part(1)) });
+                    quantize_padded(cpu.isa(), row, Codes { q, low, d: &mut *d, sums: &mut *sums });
+                    for o in list.iter().flatten() {
+                        // SAFETY: as above.
+                        let (starts, shifts) = unsafe {
+                            (o.starts.part(part(o.kind.sub_len)), o.shifts.part(o.kind.shifts(part(o.kind.sub_len))))
+                        };
+                        o.kind.fill(d, sums, starts, shifts);
+                    }
                 }
             }
         });
+    }
+
+    /// Grows the arrays for quantized inputs; says whether floats and codes are wanted.
+    fn make_room(&mut self, shape: Shape, wanted: impl Iterator<Item = Wanted>) -> (bool, bool) {
+        let Shape { tokens, few, .. } = shape;
+        let (mut float, mut quantized, mut kinds) = (false, false, 0);
+        for w in wanted {
+            let Wanted::Codes(kind) = w else {
+                float = true;
+                continue;
+            };
+            quantized = true;
+            // Few tokens take the sums as they are.
+            if !few && !self.offsets[..kinds].iter().any(|o| o.kind == kind) {
+                if self.offsets.len() == kinds {
+                    self.offsets.push(Offsets { kind, starts: Vec::new(), shifts: Vec::new() });
+                }
+                let o = &mut self.offsets[kinds];
+                o.kind = kind;
+                let len = tokens * self.stride / kind.sub_len;
+                grow(&mut o.starts, len);
+                grow(&mut o.shifts, if kind.min { len } else { 0 });
+                kinds += 1;
+            }
+        }
+        if quantized {
+            let len = tokens * self.stride;
+            grow(&mut self.q, len);
+            grow(&mut self.low, if few { len } else { 0 });
+            grow(&mut self.d, len / QK8);
+            grow(&mut self.sums, len / (QK8 / 2));
+        }
+        self.kinds = kinds;
+        (float, quantized)
     }
 
     /// The input as float32: the caller's own where nothing is done to it.
@@ -109,7 +218,39 @@ impl MatMulScratch {
     }
 
     pub(super) fn quantized(&self) -> Quantized<'_> {
-        Quantized { q: &self.q, low: &self.low, d: &self.d, sums: &self.sums, stride: self.stride }
+        let offsets = &self.offsets[..self.kinds];
+        Quantized { q: &self.q, low: &self.low, d: &self.d, sums: &self.sums, offsets, stride: self.stride }
+    }
+}
+
+/// [`Offsets`] that tasks fill.
+struct OffsetParts<'a> {
+    kind: Kind,
+    starts: Parts<'a, i32>,
+    shifts: Parts<'a, f32>,
+}
+
+impl Kind {
+    /// A token's part of the shifts: nothing for formats without offsets.
+    fn shifts(self, part: std::ops::Range<usize>) -> std::ops::Range<usize> {
+        if self.min { part } else { 0..0 }
+    }
+
+    /// Fills a token's offsets from its scales and its codes' sums.
+    fn fill(self, d: &[f32], sums: &[i32], starts: &mut [i32], shifts: &mut [f32]) {
+        if self.sub_len == QK8 {
+            for (start, two) in starts.iter_mut().zip(sums.as_chunks::<2>().0) {
+                *start = two[0] + two[1];
+            }
+        } else {
+            starts.copy_from_slice(sums);
+        }
+        for (i, (shift, &sum)) in shifts.iter_mut().zip(starts.iter()).enumerate() {
+            *shift = d[i * self.sub_len / QK8] * sum as f32;
+        }
+        for start in starts {
+            *start *= -self.zero;
+        }
     }
 }
 
@@ -146,20 +287,32 @@ struct Codes<'a> {
 
 /// Quantizes a row, and fills up with zeros.
 fn quantize_padded(isa: Isa, x: &[f32], codes: Codes<'_>) {
-    // Quantized weights have whole blocks, so a remainder means that only float weights read this input.
-    let whole = x.len() / QK8 * QK8;
-    let (q, q_rest) = codes.q.split_at_mut(whole);
-    let (d, d_rest) = codes.d.split_at_mut(whole / QK8);
-    let (sums, sums_rest) = codes.sums.split_at_mut(whole / (QK8 / 2));
-    q_rest.fill(0);
-    d_rest.fill(0.0);
-    sums_rest.fill(0);
-    let low = codes.low.map(|low| {
-        let (low, rest) = low.split_at_mut(whole);
-        rest.fill(0);
-        low
-    });
-    quantize(isa, &x[..whole], Codes { q, low, d, sums });
+    let (blocks, rest) = x.as_chunks::<QK8>();
+    let whole = blocks.len() * QK8;
+    let mut tail = [0.0; QK8];
+    tail[..rest.len()].copy_from_slice(rest);
+    let tail_len = if rest.is_empty() { 0 } else { QK8 };
+    let (front, back) = codes.split(whole);
+    let (last, padding) = back.split(tail_len);
+    quantize(isa, &x[..whole], front);
+    quantize(isa, &tail[..tail_len], last);
+    padding.q.fill(0);
+    padding.d.fill(0.0);
+    padding.sums.fill(0);
+    if let Some(low) = padding.low {
+        low.fill(0);
+    }
+}
+
+impl<'a> Codes<'a> {
+    /// The codes of the first `n` numbers (a multiple of 32), and the rest.
+    fn split(self, n: usize) -> (Codes<'a>, Codes<'a>) {
+        let (q, q_rest) = self.q.split_at_mut(n);
+        let (d, d_rest) = self.d.split_at_mut(n / QK8);
+        let (sums, sums_rest) = self.sums.split_at_mut(n / (QK8 / 2));
+        let (low, low_rest) = self.low.map(|low| low.split_at_mut(n)).unzip();
+        (Codes { q, low, d, sums }, Codes { q: q_rest, low: low_rest, d: d_rest, sums: sums_rest })
+    }
 }
 
 #[inline(always)]

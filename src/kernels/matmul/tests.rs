@@ -60,26 +60,39 @@ fn random_matrix(ty: GgmlType, rows: usize, cols: usize, rng: &mut fastrand::Rng
     Matrix::new(Tensor::from_parts("w", ty, &[cols, rows], bytes).unwrap()).unwrap()
 }
 
+/// A row of weights as the kernel sees them.
+fn weights(m: &Matrix, row: usize) -> Vec<f32> {
+    if let Some(packed) = m.packed.as_ref().map(|p| p.get().unwrap()) {
+        return (0..m.cols).map(|column| packed.get(row, column)).collect();
+    }
+    let mut w = vec![0.0; m.cols];
+    quant::dequantize(m.ty(), m.tensor.row(row), &mut w).unwrap();
+    w
+}
+
 /// The product in float64, of the input as the kernel sees it: quantized where the weights are.
 fn reference(m: &Matrix, x: &[f32]) -> Vec<f64> {
-    let mut w = vec![0.0; m.cols];
     let mut x64: Vec<f64> = x.iter().map(|&v| v.into()).collect();
     if !m.is_float() {
+        // Rows are filled up to whole blocks.
+        let whole = m.cols.next_multiple_of(32);
+        let x: Vec<f32> = x.chunks(m.cols).flat_map(|x| [x, &vec![0.0; whole - m.cols]].concat()).collect();
         let (mut q, mut d, mut s) = (vec![0; x.len()], vec![0.0; x.len() / 32], vec![0; x.len() / 16]);
         let mut low = vec![0; x.len()];
-        if x.len() / m.cols <= FEW_TOKENS {
-            quant::quantize_row_fine(x, &mut q, &mut low, &mut d, &mut s);
+        if x.len() / whole <= FEW_TOKENS && m.packed.is_none() {
+            quant::quantize_row_fine(&x, &mut q, &mut low, &mut d, &mut s);
             x64 = q.iter().zip(&low).map(|(&h, &l)| 128.0 * f64::from(h) + f64::from(l)).collect();
         } else {
-            quant::quantize_row(x, &mut q, &mut d, &mut s);
+            quant::quantize_row(&x, &mut q, &mut d, &mut s);
             x64 = q.iter().map(|&q| f64::from(q)).collect();
         }
         x64.iter_mut().enumerate().for_each(|(i, x)| *x *= f64::from(d[i / 32]));
+        x64 = x64.chunks(whole).flat_map(|x| x[..m.cols].to_vec()).collect();
     }
     let mut out = Vec::new();
     for x in x64.chunks(m.cols) {
         for row in 0..m.rows {
-            quant::dequantize(m.ty(), m.tensor.row(row), &mut w).unwrap();
+            let w = weights(m, row);
             out.push(w.iter().zip(x).map(|(&w, &x)| f64::from(w) * x).sum());
         }
     }
@@ -98,8 +111,7 @@ fn check(isa: Isa, threads: usize, m: &Matrix, x: &[f32]) -> Vec<f32> {
     let norm = |v: &[f32]| v.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
     for (i, (&found, &wanted)) in out.iter().zip(&wanted).enumerate() {
         let (token, row) = (i / m.rows, i % m.rows);
-        let mut w = vec![0.0; m.cols];
-        quant::dequantize(m.ty(), m.tensor.row(row), &mut w).unwrap();
+        let w = weights(m, row);
         let wanted = wanted + 0.5 + f64::from(bias[row]);
         // Codes are multiplied before their zero point is taken off, so the terms are up to 32 times the weights.
         let bound = 1e-5 * (norm(&w) * norm(&x[token * m.cols..][..m.cols]) + wanted.abs() + 1e-3);
@@ -125,7 +137,7 @@ fn every_kernel_matches_float64() {
         for ty in TYPES {
             let cols: &[usize] = match ty.block_len() {
                 1 => &[1, 2, 31, 340, 588],
-                32 => &[32, 160, 544],
+                32 => &[32, 160, 544, 800],
                 _ => &[256, 1280],
             };
             for &cols in cols {
@@ -138,6 +150,38 @@ fn every_kernel_matches_float64() {
             }
         }
     }
+}
+
+#[test]
+fn floats_in_eight_bits_match_float64() {
+    let mut rng = fastrand::Rng::with_seed(5);
+    for isa in isas() {
+        for ty in [GgmlType::F32, GgmlType::F16, GgmlType::BF16] {
+            for cols in [1, 31, 32, 340, 588, 1100] {
+                for rows in [1, 33, 80] {
+                    let float = random_matrix(ty, rows, cols, &mut rng);
+                    for tokens in [1, 4, 5, 6, 7, 13] {
+                        let m = Matrix::in_eight_bits(float.tensor.clone()).unwrap();
+                        check(isa, 2, &m, &random_input(tokens * cols, &mut rng));
+                        for row in 0..rows {
+                            let (exact, kept) = (weights(&float, row), weights(&m, row));
+                            for (exact, kept) in exact.chunks(32).zip(kept.chunks(32)) {
+                                let half = exact.iter().fold(0.0f32, |m, w| m.max(w.abs())) / 254.0;
+                                assert!(exact.iter().zip(kept).all(|(a, b)| (a - b).abs() <= half * 1.00001));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Quantized weights, and those that are read in other types, are left as they are.
+#[test]
+fn only_floats_are_brought_to_eight_bits() {
+    let m = random_matrix(GgmlType::Q4_0, 4, 32, &mut fastrand::Rng::with_seed(6));
+    assert!(Matrix::in_eight_bits(m.tensor.clone()).unwrap().packed.is_none());
 }
 
 #[test]
