@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use qlens::kernels::KvType;
 use qlens::media::{Clip, Limits, Source, load_picture};
-use qlens::model::{PositionSpan, Stage, VisionObserver, WindowOrder, mrope_positions};
+use qlens::model::{PositionSpan, Precision, Stage, VisionObserver, WindowOrder, mrope_positions};
 use qlens::session::{Engine, EngineOptions, MediaOptions, Medium, TraceOutput, Turn, TurnPart};
 use serde_json::Value;
-use support::{Golden, ints, kl, reference_json, worst_relative};
+use support::{Golden, ints, kl, reference_json, rms_relative, worst_relative};
 
 /// With exact weights: the largest difference as a share of the standard deviation.
 const EXACT: f64 = 1e-3;
@@ -21,10 +21,17 @@ const SURE: f64 = 0.02;
 const KL_MEAN: f64 = 0.002;
 const KL_MAX: f64 = 0.01;
 
+/// With a vision tower in 8 bits: the root mean square error as a share of the standard deviation, as of a Q8_0 file.
+const VISION_INT8: f64 = 0.08;
+
 fn engine(golden: &Golden, run: &Value) -> Engine {
+    engine_in(Precision::Exact, golden, run)
+}
+
+fn engine_in(vision_precision: Precision, golden: &Golden, run: &Value) -> Engine {
     let model = golden.dir.join(format!("model-{}.gguf", run["text"].as_str().unwrap()));
     let mmproj = run["mmproj"].as_str().map(|m| golden.dir.join(format!("mmproj-{m}.gguf")));
-    let options = EngineOptions { mmproj, kv_type: KvType::F32, ..EngineOptions::new(model) };
+    let options = EngineOptions { mmproj, kv_type: KvType::F32, vision_precision, ..EngineOptions::new(model) };
     Engine::load(&options).expect("a reference model")
 }
 
@@ -151,6 +158,27 @@ fn reference_runs_with_exact_weights() {
 #[test]
 fn reference_runs_with_quantized_weights() {
     check_runs(false);
+}
+
+#[test]
+fn reference_runs_with_the_vision_tower_in_eight_bits() {
+    let mut compared = 0;
+    for golden in Golden::all() {
+        for run in golden.runs() {
+            let key = run["key"].as_str().unwrap();
+            let floats = matches!(run["mmproj"].as_str(), Some("f16" | "f32"));
+            let Some(wanted) = golden.tensor(&format!("{key}.vision_out")).filter(|_| floats) else { continue };
+            let (turn, media) = turn(&golden, run).expect("a turn");
+            let trace = engine_in(Precision::Int8, &golden, run).new_session().trace(&turn, &media, 1, &[]);
+            let off = rms_relative(&trace.expect("a trace").vision_out, wanted);
+            println!("{} {key}: vision_out off by {off:.2e} of its spread", golden.name());
+            assert!(off < VISION_INT8, "{} {key}: off by {off:.2e} of its spread", golden.name());
+            // Rounding must show: otherwise the exact path was taken.
+            assert!(off > 1e-4, "{} {key}: off by only {off:.2e}", golden.name());
+            compared += 1;
+        }
+    }
+    assert!(compared >= 6, "{compared} runs compared");
 }
 
 #[test]

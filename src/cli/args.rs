@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::model::Precision;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
@@ -75,7 +76,8 @@ Examples:
     #[command(after_help = "\
 Writes prompt_tokens [n] i64, positions [3,n] i64, vision_out [tokens,hidden] f32 (with a file), logits [steps,vocab] f32
 (those from which each token was chosen) and tokens [steps] i64. Decoding is greedy; --force feeds the given tokens
-instead of the chosen ones. The key/value cache is F32 unless --kv-type says otherwise.
+instead of the chosen ones. The key/value cache is F32 and the vision model exact unless
+--kv-type and --vision-precision say otherwise.
 
 Example:
   qlens trace -m model.gguf -p \"What is this?\" -n 8 -o run.safetensors photo.png")]
@@ -378,6 +380,11 @@ pub struct ModelArgs {
     #[arg(long, value_name = "TYPE", value_parser = PossibleValuesParser::new(["f16", "f32"])
           .map(|s| if s == "f32" { KvKind::F32 } else { KvKind::F16 }))]
     pub kv_type: Option<KvKind>,
+    /// How the vision model's F16 or F32 weights are computed with: int8 rounds them to 8 bits, as in a Q8_0 file, and is
+    /// several times quicker; exact doesn't [default: int8; exact in `trace`]
+    #[arg(long, value_name = "HOW", value_parser = PossibleValuesParser::new(["int8", "exact"])
+          .map(|s| if s == "exact" { Precision::Exact } else { Precision::Int8 }))]
+    pub vision_precision: Option<Precision>,
 }
 
 /// The types a key/value cache can have.

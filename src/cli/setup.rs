@@ -15,7 +15,7 @@ use super::screen::Manner;
 use crate::gguf::Gguf;
 use crate::kernels::KvType;
 use crate::media::{self, Clip, Limits, MediaKind, Part, Source};
-use crate::model::Yarn;
+use crate::model::{Precision, Yarn};
 use crate::session::{Engine, EngineOptions, MediaOptions, Medium, Sampling};
 
 /// Something that was made ready, and the seconds that it took.
@@ -140,6 +140,10 @@ pub fn engine(args: &ModelArgs, kv_default: KvKind, manner: &Manner) -> Result<T
         KvKind::F32 => KvType::F32,
     };
     options.yarn = args.yarn.then(Yarn::default);
+    // What keeps keys and values in float32 by default is compared with other implementations, to the digit.
+    let exact = kv_default == KvKind::F32;
+    let precision = if exact { Precision::Exact } else { Precision::default() };
+    options.vision_precision = args.vision_precision.unwrap_or(precision);
     if !options.model.as_os_str().is_empty() {
         return timed(|| Ok(Engine::load(&options)?));
     }

@@ -38,6 +38,10 @@ impl Compute for CpuCompute {
         Ok(Matrix::new(tensor.clone())?)
     }
 
+    fn matrix_in_eight_bits(&mut self, tensor: &Tensor) -> Result<Matrix, ModelError> {
+        Ok(Matrix::in_eight_bits(tensor.clone())?)
+    }
+
     fn buf(&mut self, len: usize) -> Result<Vec<f32>, ModelError> {
         // `vec!` of zeros asks for zeroed pages, which cost nothing until they are used.
         Ok(vec![0.0; len])

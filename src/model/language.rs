@@ -3,7 +3,7 @@
 use super::compute::{CacheShape, Compute, HeadDims, Input, Job, Place, View};
 use super::positions::Position;
 use super::rope::{Yarn, inverse_frequencies, mrope_tables};
-use super::weights::{Linear, Loader};
+use super::weights::{Linear, Loader, Precision};
 use super::{ModelError, TextConfig};
 use crate::gguf::Gguf;
 use crate::kernels::KvType;
@@ -75,7 +75,7 @@ impl<C: Compute> LanguageModel<C> {
     /// A tensor is missing, has another shape, or a type without a kernel.
     pub fn load(gguf: &Gguf, compute: &mut C) -> Result<Self, ModelError> {
         let config = TextConfig::from_gguf(gguf)?;
-        let mut load = Loader { gguf, compute };
+        let mut load = Loader { gguf, compute, precision: Precision::Exact };
         let hidden = config.hidden_size;
         let vocab_size = match gguf.tensor("token_embd.weight").map(|t| t.dims()) {
             Some(&[_, n]) if n > 0 && u32::try_from(n).is_ok() => n,

@@ -23,4 +23,5 @@ pub use language::{ChunkInput, LanguageModel, LanguageState};
 pub use positions::{Position, PositionSpan, mrope_positions};
 pub use rope::Yarn;
 pub use vision::{Stage, VisionModel, VisionObserver, inside_language_model};
+pub use weights::Precision;
 pub use windows::WindowOrder;

@@ -4,7 +4,7 @@
 use super::compute::{Compute, HeadDims, Input, Job, View};
 use super::config::SINGLE_FILE;
 use super::rope::{inverse_frequencies, vision_tables};
-use super::weights::{Linear, Loader};
+use super::weights::{Linear, Loader, Precision};
 use super::windows::WindowOrder;
 use super::{ModelError, VisionConfig};
 use crate::gguf::Gguf;
@@ -99,17 +99,17 @@ struct Activations<C: Compute> {
 }
 
 impl<C: Compute> VisionModel<C> {
-    /// Takes the tower's and merger's tensors from `gguf`.
+    /// Takes the tower's and merger's tensors from `gguf`, to compute with them in `precision`.
     ///
     /// # Errors
     /// A tensor is missing, has another shape, or a type without a kernel.
-    pub fn load(gguf: &Gguf, compute: &mut C) -> Result<Self, ModelError> {
+    pub fn load(gguf: &Gguf, compute: &mut C, precision: Precision) -> Result<Self, ModelError> {
         let config = VisionConfig::from_gguf(gguf)?;
-        let mut load = Loader { gguf, compute };
+        let mut load = Loader { gguf, compute, precision };
         let (hidden, side) = (config.hidden_size, config.patch_size);
         let mut patch = |name: &str| {
             let tensor = load.tensor(name, &[side, side, 3, hidden])?;
-            load.compute.matrix(&tensor.reshape(&[config.patch_len(), hidden])?)
+            load.take(&tensor.reshape(&[config.patch_len(), hidden])?)
         };
         let names = if inside_language_model(gguf) { &SINGLE_FILE_NAMES } else { &MMPROJ_NAMES };
         let patch_embed = [patch(names.patch_embed[0])?, patch(names.patch_embed[1])?];

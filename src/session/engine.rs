@@ -12,7 +12,7 @@ use super::prompt::PadTokens;
 use crate::gguf::{Gguf, Tensor};
 use crate::kernels::{Cpu, KvType};
 use crate::media::PatchConfig;
-use crate::model::{CpuCompute, LanguageModel, VisionConfig, VisionModel, Yarn, inside_language_model};
+use crate::model::{CpuCompute, LanguageModel, Precision, VisionConfig, VisionModel, Yarn, inside_language_model};
 use crate::text::{ChatTemplate, Tokenizer};
 
 /// Which files to load, and how to run them.
@@ -30,12 +30,22 @@ pub struct EngineOptions {
     pub kv_type: KvType,
     /// Stretches positions for longer contexts; `None` as the file says.
     pub yarn: Option<Yarn>,
+    /// How the vision tower's float weights are computed with.
+    pub vision_precision: Precision,
 }
 
 impl EngineOptions {
     /// The defaults for a model file.
     pub fn new(model: impl Into<PathBuf>) -> EngineOptions {
-        EngineOptions { model: model.into(), mmproj: None, threads: None, ctx: None, kv_type: KvType::F16, yarn: None }
+        EngineOptions {
+            model: model.into(),
+            mmproj: None,
+            threads: None,
+            ctx: None,
+            kv_type: KvType::F16,
+            yarn: None,
+            vision_precision: Precision::default(),
+        }
     }
 }
 
@@ -51,6 +61,7 @@ pub struct Engine {
     pub(super) pads: Option<PadTokens>,
     pub(super) ctx: usize,
     pub(super) kv_type: KvType,
+    vision_precision: Precision,
     model: PathBuf,
     mapped_bytes: u64,
     /// Views of all weights, to tell models apart.
@@ -112,6 +123,7 @@ impl Engine {
             pads,
             ctx,
             kv_type: options.kv_type,
+            vision_precision: options.vision_precision,
             model: options.model.clone(),
             mapped_bytes: gguf.mapped_bytes(),
             tensors: gguf.tensors().cloned().collect(),
@@ -224,7 +236,8 @@ impl Engine {
             };
             return Err(SessionError::NoMmproj { model: self.model.clone(), hint });
         };
-        let loaded = VisionModel::load(gguf, &mut CpuCompute::new(self.cpu.clone())).map_err(LoadError::from)?;
+        let mut compute = CpuCompute::new(self.cpu.clone());
+        let loaded = VisionModel::load(gguf, &mut compute, self.vision_precision).map_err(LoadError::from)?;
         Ok(self.vision.get_or_init(|| loaded))
     }
 

@@ -106,6 +106,16 @@ pub fn worst_relative(found: &[f32], wanted: &[f64]) -> f64 {
     worst / std
 }
 
+/// The root mean square difference, as a share of the standard deviation of `wanted`.
+pub fn rms_relative(found: &[f32], wanted: &[f64]) -> f64 {
+    assert_eq!(found.len(), wanted.len(), "numbers to compare");
+    let n = wanted.len() as f64;
+    let mean = wanted.iter().sum::<f64>() / n;
+    let spread = wanted.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+    let error = found.iter().zip(wanted).map(|(a, b)| (f64::from(*a) - b).powi(2)).sum::<f64>() / n;
+    (error / spread).sqrt()
+}
+
 /// KL divergence of softmax(`found`) from softmax(`wanted`).
 pub fn kl(found: &[f32], wanted: &[f64]) -> f64 {
     let found: Vec<f64> = found.iter().map(|&x| x.into()).collect();
