@@ -140,7 +140,10 @@ unsafe fn scores_of<L: Lanes, E: Element, const Q: usize, const K: usize>(
         unsafe {
             let rows: [*const E; K] = std::array::from_fn(|j| keys.add((key + j).min(n - 1) * stride));
             for d in (0..dim).step_by(L::N) {
-                let k: [L::V; K] = std::array::from_fn(|j| E::load(l, rows[j].add(d)));
+                let mut k = [l.splat(0.0); K];
+                for (k, row) in k.iter_mut().zip(rows) {
+                    *k = E::load(l, row.add(d));
+                }
                 for i in 0..Q {
                     let q = l.load(block.q.add(i * dim + d));
                     for (acc, &k) in acc.iter_mut().zip(&k) {
@@ -246,12 +249,17 @@ unsafe fn add_dims<L: Lanes, E: Element, const Q: usize, const P: usize>(
 ) {
     // SAFETY: by contract; `n <= KEYS` rows of scores.
     unsafe {
-        let mut acc: [[L::V; P]; Q] = std::array::from_fn(|i| {
-            let c = l.splat(correction[i]);
-            std::array::from_fn(|p| l.mul(l.load(block.out.add(i * dim + d + p * L::N)), c))
-        });
+        let mut acc = [[l.splat(0.0); P]; Q];
+        for (i, acc) in acc.iter_mut().enumerate() {
+            for (p, acc) in acc.iter_mut().enumerate() {
+                *acc = l.mul(l.load(block.out.add(i * dim + d + p * L::N)), l.splat(correction[i]));
+            }
+        }
         for key in 0..n {
-            let v: [L::V; P] = std::array::from_fn(|p| E::load(l, values.add(key * stride + p * L::N)));
+            let mut v = [l.splat(0.0); P];
+            for (p, v) in v.iter_mut().enumerate() {
+                *v = E::load(l, values.add(key * stride + p * L::N));
+            }
             for (i, acc) in acc.iter_mut().enumerate() {
                 let w = l.splat(*block.scores.add(key * Q + i));
                 for p in 0..P {

@@ -149,15 +149,18 @@ impl<'a, L: Lanes> Tiles<'a, L> {
         if fewest < (start + n.next_multiple_of(8)) as f32 {
             top = self.mask(block, start, n.next_multiple_of(8));
         }
-        let correction = std::array::from_fn(|j| {
+        // Loops rather than closures over arrays, here and below: a closure that isn't inlined is compiled without the
+        // instruction set, and calls a function for every vector operation.
+        let mut corrections = [l.splat(0.0); 2];
+        for (j, out) in corrections.iter_mut().enumerate() {
             let at = first + j * L::N;
             // SAFETY: lanes `at..at + N` of the per-row arrays; `j * N + N <= W` of the scores.
             unsafe {
                 let before = l.load(self.max.add(at));
                 let max = l.max(top[j], before);
                 l.store(self.max.add(at), max);
-                let correction = exp2_nonpositive(l, l.sub(before, max));
-                let mut sum = l.mul(l.load(self.sum.add(at)), correction);
+                *out = exp2_nonpositive(l, l.sub(before, max));
+                let mut sum = l.mul(l.load(self.sum.add(at)), *out);
                 for key in 0..n {
                     let p = self.scores.add(key * Self::W + j * L::N);
                     let weight = exp2_nonpositive(l, l.sub(l.load(p), max));
@@ -165,10 +168,9 @@ impl<'a, L: Lanes> Tiles<'a, L> {
                     l.store(p, weight);
                 }
                 l.store(self.sum.add(at), sum);
-                correction
             }
-        });
-        if L::WIDE { self.add_values::<8>(block, n, correction) } else { self.add_values::<4>(block, n, correction) }
+        }
+        if L::WIDE { self.add_values::<8>(block, n, corrections) } else { self.add_values::<4>(block, n, corrections) }
     }
 
     /// Scores of the tile's keys (`n` up to the next multiple of M); yields their maximum per lane.
@@ -203,20 +205,21 @@ impl<'a, L: Lanes> Tiles<'a, L> {
     #[inline(always)]
     fn mask(&mut self, block: usize, start: usize, n: usize) -> [L::V; 2] {
         let l = self.l;
-        std::array::from_fn(|j| {
-            let (hidden, mut top) = (l.splat(f32::NEG_INFINITY), l.splat(f32::NEG_INFINITY));
+        let hidden = l.splat(f32::NEG_INFINITY);
+        let mut tops = [hidden; 2];
+        for (j, top) in tops.iter_mut().enumerate() {
             // SAFETY: lanes of the block; `n <= KEYS`.
             unsafe {
                 let visible = l.load(self.visible.add(block * Self::W + j * L::N));
                 for key in 0..n {
                     let p = self.scores.add(key * Self::W + j * L::N);
                     let score = l.select_lt(l.splat((start + key) as f32), visible, l.load(p), hidden);
-                    top = l.max(score, top);
+                    *top = l.max(score, *top);
                     l.store(p, score);
                 }
             }
-            top
-        })
+        }
+        tops
     }
 
     /// `ot = ot * correction + values * weights` for the tile's `n` keys.
@@ -239,9 +242,12 @@ impl<'a, L: Lanes> Tiles<'a, L> {
         // SAFETY: `d + M <= head_dim <= stride` rows of the block and numbers of a value; `n <= KEYS` keys.
         unsafe {
             let out = self.ot.add((block * stride + d) * Self::W);
-            let mut acc: [[L::V; 2]; M] = std::array::from_fn(|m| {
-                std::array::from_fn(|j| l.mul(l.load(out.add(m * Self::W + j * L::N)), correction[j]))
-            });
+            let mut acc = [[l.splat(0.0); 2]; M];
+            for (m, acc) in acc.iter_mut().enumerate() {
+                for (j, acc) in acc.iter_mut().enumerate() {
+                    *acc = l.mul(l.load(out.add(m * Self::W + j * L::N)), correction[j]);
+                }
+            }
             for key in 0..n {
                 let weights = self.scores.add(key * Self::W);
                 let weights = [l.load(weights), l.load(weights.add(L::N))];
@@ -268,9 +274,12 @@ impl<'a, L: Lanes> Tiles<'a, L> {
             unsafe {
                 let sum = l.load(self.sum.add(part * L::N));
                 for d in (0..self.stride).step_by(4) {
-                    let column = |j| l.div(l.load(self.ot.add(self.turned(part, d + j))), sum);
+                    let mut columns = [sum; 4];
+                    for (j, column) in columns.iter_mut().enumerate() {
+                        *column = l.div(l.load(self.ot.add(self.turned(part, d + j))), sum);
+                    }
                     let p = out.as_mut_ptr().add(part * L::N * self.stride + d);
-                    l.store_columns(p, self.stride, std::array::from_fn(column));
+                    l.store_columns(p, self.stride, columns);
                 }
             }
         }
