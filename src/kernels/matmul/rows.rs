@@ -35,52 +35,107 @@ fn run_format<F: SpanFormat>(isa: Isa, x: &Quantized<'_>, tokens: usize, target:
     );
     assert!(tokens <= FEW_TOKENS && x.d.len() >= tokens * x.stride / 32 && x.sums.len() >= tokens * x.stride / 16);
     let mut out = [[0.0; TASK_ROWS]; FEW_TOKENS];
-    for (row, bytes) in target.bytes().chunks_exact(target.row_bytes()).enumerate() {
-        let mut sums = [0.0; FEW_TOKENS];
-        {
-            let sums = &mut sums;
-            on_isa!(isa, [F: SpanFormat] row_dot<F>(bytes: &[u8], x: &Quantized<'_>, tokens: usize, sums: &mut [f32; FEW_TOKENS]));
-        }
-        for (out, sum) in out.iter_mut().zip(sums) {
-            out[row] = sum;
-        }
+    {
+        let (bytes, row_bytes, out) = (target.bytes(), target.row_bytes(), &mut out);
+        on_isa!(isa, [F: SpanFormat] all_rows<F>(bytes: &[u8], row_bytes: usize, x: &Quantized<'_>, tokens: usize, out: &mut Products));
     }
     for (token, values) in out.iter().enumerate().take(tokens) {
         target.write(token, values);
     }
 }
 
-/// One row times all tokens.
+/// A task's products, `[tokens, rows]`.
+type Products = [[f32; TASK_ROWS]; FEW_TOKENS];
+
+/// A task's rows times all tokens, with the number of tokens known to the compiler: sums stay in registers.
 ///
 /// # Safety
 /// The instruction set of `L` is enabled in the caller.
 #[inline(always)]
-unsafe fn row_dot<F: SpanFormat, L: Spans>(
+unsafe fn all_rows<F: SpanFormat, L: Spans>(
     bytes: &[u8],
+    row_bytes: usize,
     x: &Quantized<'_>,
     tokens: usize,
-    sums: &mut [f32; FEW_TOKENS],
+    out: &mut Products,
 ) {
     // SAFETY: as for this function.
-    let mut acc = unsafe { [L::zero(); FEW_TOKENS] };
-    for (span, blocks) in bytes.chunks(SPAN / F::BLOCK_LEN * F::BLOCK_BYTES).enumerate() {
-        // SAFETY: as for this function.
-        let parts = unsafe { L::unpack::<F>(blocks) };
-        for (token, acc) in acc.iter_mut().enumerate().take(tokens) {
-            let at = token * x.stride + span * SPAN;
-            let part = SpanInput {
-                high: x.q[at..at + SPAN].try_into().expect("a span of codes"),
-                low: x.low[at..at + SPAN].try_into().expect("a span of codes"),
-                d: x.d[at / 32..][..SPAN / 32].try_into().expect("a span of scales"),
-                sums: x.sums[at / 16..][..SPAN / 16].try_into().expect("a span of sums"),
-            };
-            // SAFETY: as for this function.
-            unsafe { L::dot::<F>(acc, &parts, &part) };
+    unsafe {
+        match tokens {
+            1 => rows_of::<F, L, 1>(bytes, row_bytes, x, out),
+            2 => rows_of::<F, L, 2>(bytes, row_bytes, x, out),
+            3 => rows_of::<F, L, 3>(bytes, row_bytes, x, out),
+            _ => {
+                const { assert!(FEW_TOKENS == 4) };
+                rows_of::<F, L, 4>(bytes, row_bytes, x, out);
+            }
         }
     }
-    for (sum, acc) in sums.iter_mut().zip(acc) {
+}
+
+/// The rows in pairs where a single token leaves registers for that: both use one load of the activations, and one row's
+/// additions don't wait for the other's.
+///
+/// # Safety
+/// The instruction set of `L` is enabled in the caller.
+#[inline(always)]
+unsafe fn rows_of<F: SpanFormat, L: Spans, const T: usize>(
+    bytes: &[u8],
+    row_bytes: usize,
+    x: &Quantized<'_>,
+    out: &mut Products,
+) {
+    let rows = bytes.len() / row_bytes;
+    let pairs = if T == 1 { rows / 2 } else { 0 };
+    for pair in 0..pairs {
+        let (a, b) = bytes[2 * pair * row_bytes..][..2 * row_bytes].split_at(row_bytes);
         // SAFETY: as for this function.
-        *sum = unsafe { L::total(acc) };
+        unsafe { rows_dot::<F, L, T, 2>([a, b], x, 2 * pair, out) };
+    }
+    for row in 2 * pairs..rows {
+        // SAFETY: as for this function.
+        unsafe { rows_dot::<F, L, T, 1>([&bytes[row * row_bytes..][..row_bytes]], x, row, out) };
+    }
+}
+
+/// `R` rows of equal length, the first of them number `first`, times `T` tokens. What a product is doesn't depend on `R`
+/// or `T`.
+///
+/// # Safety
+/// The instruction set of `L` is enabled in the caller.
+#[inline(always)]
+unsafe fn rows_dot<F: SpanFormat, L: Spans, const T: usize, const R: usize>(
+    rows: [&[u8]; R],
+    x: &Quantized<'_>,
+    first: usize,
+    out: &mut Products,
+) {
+    let span_bytes = SPAN / F::BLOCK_LEN * F::BLOCK_BYTES;
+    // SAFETY: as for this function.
+    let mut acc = unsafe { [[L::zero(); T]; R] };
+    for span in 0..rows[0].len().div_ceil(span_bytes) {
+        let range = span * span_bytes..((span + 1) * span_bytes).min(rows[0].len());
+        for (row, acc) in rows.iter().zip(&mut acc) {
+            // SAFETY: as for this function.
+            let parts = unsafe { L::unpack::<F>(&row[range.clone()]) };
+            for (token, acc) in acc.iter_mut().enumerate() {
+                let at = token * x.stride + span * SPAN;
+                let part = SpanInput {
+                    high: x.q[at..at + SPAN].try_into().expect("a span of codes"),
+                    low: x.low[at..at + SPAN].try_into().expect("a span of codes"),
+                    d: x.d[at / 32..][..SPAN / 32].try_into().expect("a span of scales"),
+                    sums: x.sums[at / 16..][..SPAN / 16].try_into().expect("a span of sums"),
+                };
+                // SAFETY: as for this function.
+                unsafe { L::dot::<F>(acc, &parts, &part) };
+            }
+        }
+    }
+    for (r, acc) in acc.into_iter().enumerate() {
+        for (out, acc) in out.iter_mut().zip(acc) {
+            // SAFETY: as for this function.
+            out[first + r] = unsafe { L::total(acc) };
+        }
     }
 }
 
