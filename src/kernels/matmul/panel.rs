@@ -31,6 +31,8 @@ use crate::quant::BlockFormat as SpanFormat;
 pub(super) const ROWS: usize = 32;
 /// Columns of a tile; a multiple of every block length.
 pub(super) const CHUNK: usize = 512;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 /// Scales per row: sub-blocks have 16 columns at least.
 const SUBS: usize = CHUNK / 16;
 
@@ -318,8 +320,18 @@ unsafe fn micro<F: BlockFormat, L: Lanes, const M: usize>(
         });
         let out: [*mut f32; M] = std::array::from_fn(|m| sums.as_mut_ptr().add((token + m) * ROWS + row));
         let mut sums: [[L::F; 2]; M] = std::array::from_fn(|m| [L::load(out[m]), L::load(out[m].add(L::WIDTH))]);
+        // The next tokens' numbers: more than a second-level cache holds where there are many tokens, and too short a run
+        // in each row for the processor to see it coming.
+        let next = |p: *const u8, row_bytes: usize| p.wrapping_add(M * row_bytes);
+        for m in 0..M {
+            L::prefetch(next(scales[m].cast(), x.stride / 8));
+            L::prefetch(next(starts[m].cast(), x.stride / F::SUB_LEN * 4));
+        }
         for sub in 0..chunk.n / F::SUB_LEN {
             let column = sub * F::SUB_LEN;
+            if column % LINE == 0 {
+                codes.iter().for_each(|&c| L::prefetch(next(c.wrapping_add(column).cast(), x.stride)));
+            }
             let from_zero = F::ZERO == 0 || (F::ZERO == 128 && L::SIGNED_DOT8);
             let mut acc: [[L::I; 2]; M] =
                 std::array::from_fn(|m| [L::splat_i(if from_zero { 0 } else { *starts[m].add(sub) }); 2]);
