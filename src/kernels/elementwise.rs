@@ -31,10 +31,12 @@ pub(crate) fn exp(x: f32) -> f32 {
     p = p * r + 0.5;
     let e = (p * r) * r + r + 1.0;
     // Two factors, since 2^n alone under- or overflows at the ends of the range.
-    let n = n as i32;
+    // The integer is taken from the bits: a cast would have to saturate, one lane after the other. (NaN leaves nonsense
+    // here, but then e is NaN already.)
+    let n = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     let half = n >> 1;
-    let power = |k: i32| f32::from_bits(((k + 127) as u32) << 23);
-    e * power(half) * power(n - half)
+    let power = |k: i32| f32::from_bits((k.wrapping_add(127) as u32) << 23);
+    e * power(half) * power(n.wrapping_sub(half))
 }
 
 #[inline(always)]

@@ -19,6 +19,11 @@ impl<'a, T> Parts<'a, T> {
         Parts { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
+    /// Where element `i` is, or would be: for hints only.
+    pub fn address(&self, i: usize) -> *const T {
+        self.start.wrapping_add(i)
+    }
+
     /// The elements in `range`.
     ///
     /// # Safety

@@ -183,6 +183,11 @@ impl Target<'_, '_> {
         }
     }
 
+    /// Where the results for a token go, for hints only.
+    fn address(&self, token: usize) -> *const f32 {
+        self.job.out.address(token * self.job.weight.rows + self.row)
+    }
+
     fn bytes(&self) -> &[u8] {
         let row_bytes = self.job.weight.tensor.row_bytes();
         &self.job.weight.tensor.bytes()[self.row * row_bytes..][..self.rows * row_bytes]

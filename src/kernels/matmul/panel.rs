@@ -123,8 +123,26 @@ fn run_format<F: SpanFormat>(isa: Isa, x: &Quantized<'_>, tokens: usize, target:
         let sums = &mut *sums;
         on_isa!(isa, [F: BlockFormat] multiply<F>(weights: Weights<'_>, chunk: &Chunk<'_>, sums: &mut [f32]));
     }
-    for (token, sums) in sums.chunks_exact(ROWS).enumerate() {
-        target.write(token, sums);
+    let sums = &*sums;
+    on_isa!(isa, [] write_all<>(target: &Target<'_, '_>, sums: &[f32]));
+}
+
+/// Writes all tokens' sums. Each token's row is elsewhere, so the lines are asked for some tokens ahead.
+///
+/// # Safety
+/// The instruction set of `L` is enabled in the caller.
+#[inline(always)]
+unsafe fn write_all<L: Lanes>(target: &Target<'_, '_>, sums: &[f32]) {
+    const AHEAD: usize = 12;
+    for (token, sums) in sums.as_chunks::<ROWS>().0.iter().enumerate() {
+        let next = target.address(token + AHEAD);
+        L::prefetch(next.cast());
+        L::prefetch(next.wrapping_add(LINE / 4).cast());
+        if target.rows == ROWS {
+            target.write(token, sums);
+        } else {
+            target.write(token, &sums[..target.rows]);
+        }
     }
 }
 
