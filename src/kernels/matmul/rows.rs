@@ -44,6 +44,11 @@ fn run_format<F: SpanFormat>(isa: Isa, x: &Quantized<'_>, tokens: usize, target:
     }
 }
 
+/// How far ahead weights are asked for, in bytes: some memory latencies' worth at the speed of one core.
+const AHEAD: usize = 2048;
+/// The farthest that weights are asked for ahead.
+const FAR: usize = 8192;
+
 /// A task's products, `[tokens, rows]`.
 type Products = [[f32; TASK_ROWS]; FEW_TOKENS];
 
@@ -111,13 +116,17 @@ unsafe fn rows_dot<F: SpanFormat, L: Spans, const T: usize, const R: usize>(
     out: &mut Products,
 ) {
     let span_bytes = SPAN / F::BLOCK_LEN * F::BLOCK_BYTES;
+    // The same place in the next rows: what lies nearer belongs to the rows that are being read. Rows that are longer than
+    // a first-level cache should wait for are left to a fixed distance.
+    let next = R * rows[0].len();
+    let ahead = if next <= FAR { next } else { AHEAD };
     // SAFETY: as for this function.
     let mut acc = unsafe { [[L::zero(); T]; R] };
     for span in 0..rows[0].len().div_ceil(span_bytes) {
         let range = span * span_bytes..((span + 1) * span_bytes).min(rows[0].len());
         for (row, acc) in rows.iter().zip(&mut acc) {
             // SAFETY: as for this function.
-            let parts = unsafe { L::unpack::<F>(&row[range.clone()]) };
+            let parts = unsafe { L::unpack::<F>(&row[range.clone()], ahead) };
             for (token, acc) in acc.iter_mut().enumerate() {
                 let at = token * x.stride + span * SPAN;
                 let part = SpanInput {
@@ -174,8 +183,8 @@ pub(super) trait Spans {
     /// # Safety
     /// For all functions here: the processor has the instruction set.
     unsafe fn zero() -> Self::Acc;
-    /// Takes up to a span of weights apart; columns that are missing become zeros.
-    unsafe fn unpack<F: SpanFormat>(blocks: &[u8]) -> Self::Span;
+    /// Takes up to a span of weights apart; columns that are missing become zeros. What lies `ahead` bytes on is asked for.
+    unsafe fn unpack<F: SpanFormat>(blocks: &[u8], ahead: usize) -> Self::Span;
     /// Adds a span.
     unsafe fn dot<F: BlockFormat>(acc: &mut Self::Acc, weights: &Self::Span, x: &SpanInput<'_>);
     /// The sum of the partial sums.
@@ -208,7 +217,7 @@ impl Spans for super::lanes::Plain {
         0.0
     }
     #[inline(always)]
-    unsafe fn unpack<F: SpanFormat>(blocks: &[u8]) -> Codes {
+    unsafe fn unpack<F: SpanFormat>(blocks: &[u8], _ahead: usize) -> Codes {
         let mut codes = Codes::default();
         unpack_span::<F>(blocks, &mut codes);
         codes
@@ -237,9 +246,6 @@ mod x86 {
     use crate::quant::{BlockFormat, Codes};
     use std::arch::x86_64::*;
 
-    /// How far ahead weights are asked for: some memory latencies' worth at the speed of one core.
-    const AHEAD: usize = 2048;
-
     // SAFETY (all bodies): the contract of `Spans` gives the instruction set; loads stay within arrays of known length.
     impl Spans for Zmm {
         type Acc = [__m512; 2];
@@ -250,11 +256,11 @@ mod x86 {
             unsafe { [_mm512_setzero_ps(); 2] }
         }
         #[inline(always)]
-        unsafe fn unpack<F: SpanFormat>(blocks: &[u8]) -> ZmmSpan {
+        unsafe fn unpack<F: SpanFormat>(blocks: &[u8], ahead: usize) -> ZmmSpan {
             let whole = SPAN / F::BLOCK_LEN * F::BLOCK_BYTES;
             // The row's end, and what a short task lacks, is within the prefetcher's reach; addresses past the end are
             // never read, so they needn't exist.
-            let ahead = blocks.as_ptr().wrapping_add(AHEAD);
+            let ahead = blocks.as_ptr().wrapping_add(ahead);
             // SAFETY: see above; prefetching reads nothing.
             unsafe {
                 for line in 0..whole.div_ceil(64) {
@@ -328,7 +334,7 @@ mod x86 {
             unsafe { _mm256_setzero_ps() }
         }
         #[inline(always)]
-        unsafe fn unpack<F: SpanFormat>(blocks: &[u8]) -> Codes {
+        unsafe fn unpack<F: SpanFormat>(blocks: &[u8], _ahead: usize) -> Codes {
             let mut codes = Codes::default();
             unpack_span::<F>(blocks, &mut codes);
             codes
