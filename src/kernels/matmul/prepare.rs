@@ -133,7 +133,7 @@ impl MatMulScratch {
             grow(&mut self.floats, tokens * cols);
         }
         let (float, quantized) = self.make_room(shape, wanted);
-        if !quantized && !(float && transformed) {
+        if !(quantized || float && transformed) {
             return;
         }
         let floats = Parts::new(&mut self.floats);
