@@ -27,7 +27,8 @@ fn a_clip_is_seen_frame_by_frame() {
 #[test]
 fn standard_input_may_be_a_clip() {
     let clip = clip();
-    let words = ["--max-tokens", "6", "-q", "--max-pixels", "20000"];
+    // Exact, since the random model has an answer then.
+    let words = ["--max-tokens", "6", "-q", "--max-pixels", "20000", "--vision-precision", "exact"];
     let from_file = run(with_model(&[&["describe", clip.as_str()], &words[..]].concat()));
     let bytes = fs::read(&clip).expect("readable");
     let from_pipe = run_with_input(with_model(&[&["describe", "-"], &words[..]].concat()), &bytes);
