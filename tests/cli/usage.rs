@@ -34,6 +34,7 @@ fn values_out_of_range_are_named_with_what_is_allowed() {
         (&["--threads", "0"], "1..=1024"),
         (&["--ctx", "3"], "16..=16777216"),
         (&["--kv-type", "q8"], "f16, f32"),
+        (&["--vision-precision", "int4"], "int8, exact"),
         (&["--max-tokens", "0"], "1..=16777216"),
         (&["--min-pixels", "0"], "1.."),
         (&["--frobnicate"], "--frobnicate"),

@@ -60,13 +60,16 @@ impl Matrix {
     }
 
     /// Like [`Matrix::new`], but float weights are rounded to 8 bits with a scale per 32 columns when they are first
-    /// used, and kept in memory so: products take a quarter of the time, at the fidelity of Q8_0.
+    /// used, and kept in memory so (those of at least 32 rows and columns): products take a quarter of the time, at the fidelity of Q8_0.
     ///
     /// # Errors
     /// As [`Matrix::new`].
     pub fn in_eight_bits(tensor: Tensor) -> Result<Matrix, KernelError> {
         let plain = Matrix::new(tensor)?;
-        let packed = plain.is_float().then(Arc::default);
+        // Panels are filled up to 32 rows and columns. Narrower matrices would grow by that, out of proportion to their file,
+        // and take no time anyway.
+        let wide = plain.rows >= panel::ROWS && plain.cols >= quant::QK8;
+        let packed = (wide && plain.is_float()).then(Arc::default);
         Ok(Matrix { packed, ..plain })
     }
 
