@@ -50,6 +50,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   qlens chat                                      # an empty line is ignored, Ctrl-D ends
+  qlens chat                                      # then /image photo.jpg, or drag it here; /help lists the commands
   qlens chat photo.jpg                            # what is shown belongs to the first question
   qlens chat -p \"Name three uses of a paperclip\"
   printf 'Who wrote Faust?\\nWhen?\\n' | qlens chat   # each line is a turn")]
@@ -183,6 +184,9 @@ pub struct ChatArgs {
     /// The system message, instead of the model's own
     #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,
+    /// Draw no thumbnails of what is attached
+    #[arg(long)]
+    pub no_preview: bool,
     /// Print one JSON object per answer, each on a line of its own
     #[arg(long)]
     pub json: bool,

@@ -1,10 +1,12 @@
 //! One question and its answer, as `describe` and `chat` show them.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
 
 use super::exit::CliError;
+use super::interrupt;
 use super::progress::Progress;
+use super::repl::Markdown;
 use super::report::{self, Before};
 use super::screen::{AnswerWriter, Manner};
 use crate::session::{Answer, Engine, Event, GenerateOptions, Session, StopReason, Turn};
@@ -13,15 +15,28 @@ use crate::session::{Answer, Engine, Event, GenerateOptions, Session, StopReason
 pub struct Asker<'e> {
     engine: &'e Engine,
     session: Session<'e>,
-    options: GenerateOptions,
+    /// How answers are made.
+    pub options: GenerateOptions,
     manner: Manner,
     json: bool,
+    /// Answers on a terminal are typeset.
+    pub typeset: bool,
+    /// A line about speed and tokens follows each answer.
+    pub stats: bool,
+    /// What the last answer took.
+    pub last: Option<Answer>,
 }
 
 impl<'e> Asker<'e> {
     /// A new conversation with a loaded model.
     pub fn new(engine: &'e Engine, options: GenerateOptions, manner: Manner, json: bool) -> Asker<'e> {
-        Asker { engine, session: engine.new_session(), options, manner, json }
+        let session = engine.new_session();
+        Asker { engine, session, options, manner, json, typeset: false, stats: false, last: None }
+    }
+
+    /// The conversation.
+    pub fn session(&mut self) -> &mut Session<'e> {
+        &mut self.session
     }
 
     /// Asks, shows the answer as it comes (as JSON: when it is whole), and with `-v` what it took.
@@ -29,8 +44,20 @@ impl<'e> Asker<'e> {
     /// # Errors
     /// The question can't be answered, or the answer not be written.
     pub fn ask(&mut self, turn: &Turn, before: Before) -> Result<(), CliError> {
+        self.answer(Some(turn), before).map(|_| ())
+    }
+
+    /// Answers the last question once more; whether there is one.
+    ///
+    /// # Errors
+    /// As [`Asker::ask`].
+    pub fn retry(&mut self) -> Result<bool, CliError> {
+        self.answer(None, Before::default())
+    }
+
+    fn answer(&mut self, turn: Option<&Turn>, before: Before) -> Result<bool, CliError> {
         let mut writer = AnswerWriter::new();
-        let answer = self.stream(turn, &mut writer)?;
+        let Some(answer) = self.stream(turn, &mut writer)? else { return Ok(false) };
         if self.json {
             report::json(self.engine, &answer, before, &mut io::stdout().lock()).map_err(CliError::Stdout)?;
         } else {
@@ -44,12 +71,16 @@ impl<'e> Asker<'e> {
             StopReason::ContextFull => {
                 self.manner.note(&format!("(cut off: the context of {} tokens is full, see --ctx)", self.engine.ctx()));
             }
-            StopReason::End | StopReason::Interrupted => {}
+            StopReason::Interrupted => self.manner.note("(stopped)"),
+            StopReason::End => {}
         }
         if self.manner.verbose > 0 {
             report::verbose(self.engine, &answer, before, &self.manner);
+        } else if self.stats {
+            self.manner.dim(&report::short(self.engine, &answer));
         }
-        Ok(())
+        self.last = Some(answer);
+        Ok(true)
     }
 
     /// What should be known of the media.
@@ -70,18 +101,31 @@ impl<'e> Asker<'e> {
         }
     }
 
-    fn stream(&mut self, turn: &Turn, writer: &mut AnswerWriter) -> Result<Answer, CliError> {
+    fn stream(&mut self, turn: Option<&Turn>, writer: &mut AnswerWriter) -> Result<Option<Answer>, CliError> {
         let mut progress = Progress::start(&self.manner, "getting ready");
         let mut unwritten: Option<io::Error> = None;
         let json = self.json;
+        let mut markdown = self.typeset.then(typesetter).flatten();
+        interrupt::forget();
         let mut on_event = |event: Event<'_>| {
+            if interrupt::asked_to_stop() {
+                return ControlFlow::Break(());
+            }
             if let (Event::Text(_), true) = (event, json) {
                 progress.say("answering");
                 return ControlFlow::Continue(());
             }
             progress.event(&event);
             let Event::Text(text) = event else { return ControlFlow::Continue(()) };
-            match writer.piece(text) {
+            let written = match &mut markdown {
+                None => writer.piece(text),
+                Some(markdown) => {
+                    let mut shown = String::new();
+                    markdown.push(text, &mut shown);
+                    writer.styled(&shown)
+                }
+            };
+            match written {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(e) => {
                     unwritten = Some(e);
@@ -89,10 +133,25 @@ impl<'e> Asker<'e> {
                 }
             }
         };
-        let answer = self.session.ask(turn, &self.options, &mut on_event);
-        match unwritten {
-            Some(e) => Err(CliError::Stdout(e)),
-            None => Ok(answer?),
+        let answer = match turn {
+            Some(turn) => self.session.ask(turn, &self.options, &mut on_event).map(Some),
+            None => self.session.retry(&self.options, &mut on_event),
+        };
+        interrupt::forget();
+        if let Some(e) = unwritten {
+            return Err(CliError::Stdout(e));
         }
+        if let Some(mut markdown) = markdown {
+            let mut rest = String::new();
+            markdown.end(&mut rest);
+            writer.styled(&rest).map_err(CliError::Stdout)?;
+        }
+        Ok(answer?)
     }
+}
+
+/// For a terminal that shows styles.
+fn typesetter() -> Option<Markdown> {
+    let width = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    width.filter(|_| io::stdout().is_terminal()).map(Markdown::new)
 }

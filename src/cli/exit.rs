@@ -5,12 +5,13 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::repl::CommandError;
 use super::settings::SettingsError;
 use crate::gguf::GgufError;
 use crate::kernels::KernelError;
 use crate::media::{MediaError, MediaErrorKind};
 use crate::model::ModelError;
-use crate::session::{LoadError, SessionError};
+use crate::session::{LoadError, SavedError, SessionError};
 use crate::store::StoreError;
 use crate::tasks::find::JournalError;
 use crate::text::TextError;
@@ -174,6 +175,28 @@ pub enum CliError {
         /// What the model allows.
         limit: usize,
     },
+    /// A line that begins with a slash and is no command, or not a whole one.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// A saved conversation can't be used.
+    #[error("{path}: {source}")]
+    Saved {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: SavedError,
+    },
+    /// A file can't be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The terminal can't be read from.
+    #[error("the terminal: {0}")]
+    Editor(String),
     /// A file can't be written.
     #[error("{path}: {source}")]
     Write {
@@ -232,7 +255,12 @@ impl CliError {
             | CliError::TraceTooLarge { .. }
             | CliError::BenchTooLong { .. }
             | CliError::NotOurs { .. }
+            | CliError::Command(_)
             | CliError::SayYes { .. } => Exit::Usage,
+            CliError::Saved { source: SavedError::Io(e), .. } | CliError::Read { source: e, .. } => input(e),
+            CliError::Saved { source: SavedError::Session(e), .. } => session(e),
+            CliError::Saved { .. } => Exit::BadData,
+            CliError::Editor(_) => Exit::Io,
             CliError::NoModel | CliError::UnknownModel { .. } => Exit::NoModel,
             CliError::NoConfigFolder => Exit::Io,
             CliError::Settings(e) => settings(e),
@@ -334,7 +362,7 @@ fn session(e: &SessionError) -> Exit {
         SessionError::Text(TextError::ConversationLength { .. } | TextError::NoSentinel) => Exit::Failed,
         SessionError::Text(_) => Exit::BadData,
         SessionError::NoMmproj { .. } | SessionError::MediaTokens { .. } => Exit::NoModel,
-        SessionError::ContextFull { .. } => Exit::Failed,
+        SessionError::ContextFull { .. } | SessionError::Absent { .. } => Exit::Failed,
         SessionError::Interrupted => Exit::Interrupted,
     }
 }

@@ -7,11 +7,14 @@
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::exit::Exit;
 use crate::media::piped_clips;
 
+static TALKING: AtomicBool = AtomicBool::new(false);
+static STOP: AtomicBool = AtomicBool::new(false);
 static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
@@ -22,6 +25,10 @@ fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 pub fn install() {
     // Failing means that a handler is there already or that the system has none: the system's default then ends us.
     let _ = ctrlc::set_handler(|| {
+        // In a conversation the first one only stops the answer; it is asked for after each step.
+        if TALKING.load(Ordering::SeqCst) && !STOP.swap(true, Ordering::SeqCst) {
+            return;
+        }
         // Held until the end: nobody finishes or starts a file after this.
         let files = unfinished();
         for file in files.iter().chain(&piped_clips()) {
@@ -34,6 +41,21 @@ pub fn install() {
         }
         std::process::exit(Exit::Interrupted.code());
     });
+}
+
+/// From now on Ctrl-C asks an answer to stop; a second one, before that was heard, still ends the program.
+pub fn only_stops_answers() {
+    TALKING.store(true, Ordering::SeqCst);
+}
+
+/// Whether Ctrl-C was pressed since [`forget`].
+pub fn asked_to_stop() -> bool {
+    STOP.load(Ordering::SeqCst)
+}
+
+/// The request to stop was heard.
+pub fn forget() {
+    STOP.store(false, Ordering::SeqCst);
 }
 
 /// A file under a temporary name that disappears unless [`Unfinished::finish`] gives it its own.

@@ -20,6 +20,7 @@ mod pages;
 mod progress;
 mod pull;
 mod reference;
+mod repl;
 mod report;
 mod rm;
 mod screen;

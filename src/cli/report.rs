@@ -123,3 +123,17 @@ fn pace(tokens: usize, seconds: f64) -> String {
     let rate = if seconds > 0.0 { format!(", {:.1} a second", tokens as f64 / seconds) } else { String::new() };
     format!("{tokens} tokens in {seconds:.2} s{rate}")
 }
+
+/// What an answer took, in a few words.
+pub fn short(engine: &Engine, answer: &Answer) -> String {
+    let t = &answer.timings;
+    let new = answer.prompt_tokens.saturating_sub(answer.cached_tokens);
+    let used = answer.prompt_tokens + answer.answer_tokens;
+    format!(
+        "({new} tokens read, {} known; first word after {:.2} s; {}; {used} of {} tokens used)",
+        answer.cached_tokens,
+        t.first_token_s,
+        pace(answer.answer_tokens, t.decode_s),
+        engine.ctx()
+    )
+}

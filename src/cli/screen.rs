@@ -90,6 +90,15 @@ impl Manner {
         }
     }
 
+    /// A note that may be overlooked.
+    pub fn dim(&self, line: &str) {
+        if self.color && !self.quiet {
+            let _ = writeln!(io::stderr(), "\u{1b}[2m{}\u{1b}[0m", one_line(line));
+        } else {
+            self.note(line);
+        }
+    }
+
     /// The one line that says why the run failed.
     pub fn error(&self, line: &str) {
         let (on, off) = if self.color { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
@@ -118,6 +127,18 @@ impl AnswerWriter {
     /// Whatever writing to standard output gives.
     pub fn piece(&mut self, text: &str) -> io::Result<()> {
         let text = if self.terminal { printable(text) } else { Cow::Borrowed(text) };
+        if let Some(last) = text.chars().last() {
+            self.ends_line = last == '\n';
+        }
+        self.out.write_all(text.as_bytes())?;
+        self.out.flush()
+    }
+
+    /// Writes text whose control sequences are our own.
+    ///
+    /// # Errors
+    /// Whatever writing to standard output gives.
+    pub fn styled(&mut self, text: &str) -> io::Result<()> {
         if let Some(last) = text.chars().last() {
             self.ends_line = last == '\n';
         }

@@ -71,6 +71,18 @@ fn tell_about(clip: &Clip, part: Option<Part>, manner: &Manner) {
     }
 }
 
+/// Reads one picture, or looks through one clip.
+///
+/// # Errors
+/// It can't be read.
+pub fn one_medium(arg: &OsStr, manner: &Manner) -> Result<Medium, CliError> {
+    let medium = medium(arg)?;
+    if let Medium::Clip(clip, part) = &medium {
+        tell_about(clip, *part, manner);
+    }
+    Ok(medium)
+}
+
 fn medium(arg: &OsStr) -> Result<Medium, CliError> {
     let (file, part) = Part::split_arg(arg);
     match media::Medium::load(Source::from_arg(&file), &Limits::default())? {

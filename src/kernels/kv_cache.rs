@@ -1,5 +1,7 @@
 //! Keys and values of all layers.
 
+use std::io::{self, Read, Write};
+
 use half::f16;
 
 use super::split::Parts;
@@ -104,6 +106,46 @@ impl KvCache {
         match &mut self.data {
             KvData::F16(data) => data.chunks_exact_mut(region).for_each(|head| repeat(head, held * row, len * row)),
             KvData::F32(data) => data.chunks_exact_mut(region).for_each(|head| repeat(head, held * row, len * row)),
+        }
+    }
+
+    /// Writes keys and values of the first `len` tokens, head by head, little-endian.
+    ///
+    /// # Errors
+    /// Whatever writing to `out` gives.
+    ///
+    /// # Panics
+    /// `len` is more than the capacity.
+    pub fn write_tokens(&self, len: usize, out: &mut dyn Write) -> io::Result<()> {
+        assert!(len <= self.capacity, "{len} tokens of {}", self.capacity);
+        let (held, region) = (len * self.head_dim, self.capacity * self.head_dim);
+        match &self.data {
+            KvData::F16(data) => {
+                data.chunks_exact(region).try_for_each(|head| out.write_all(bytemuck::cast_slice(&head[..held])))
+            }
+            KvData::F32(data) => {
+                data.chunks_exact(region).try_for_each(|head| out.write_all(bytemuck::cast_slice(&head[..held])))
+            }
+        }
+    }
+
+    /// Takes the first `len` tokens from what [`KvCache::write_tokens`] of a cache of the same shape and type wrote.
+    ///
+    /// # Errors
+    /// Whatever reading gives; the tokens' contents are then unspecified.
+    ///
+    /// # Panics
+    /// `len` is more than the capacity.
+    pub fn read_tokens(&mut self, len: usize, input: &mut dyn Read) -> io::Result<()> {
+        assert!(len <= self.capacity, "{len} tokens of {}", self.capacity);
+        let (held, region) = (len * self.head_dim, self.capacity * self.head_dim);
+        match &mut self.data {
+            KvData::F16(data) => data
+                .chunks_exact_mut(region)
+                .try_for_each(|head| input.read_exact(bytemuck::cast_slice_mut(&mut head[..held]))),
+            KvData::F32(data) => data
+                .chunks_exact_mut(region)
+                .try_for_each(|head| input.read_exact(bytemuck::cast_slice_mut(&mut head[..held]))),
         }
     }
 

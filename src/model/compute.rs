@@ -1,5 +1,7 @@
 //! The few operations that the model is made of; a backend carries them out where its numbers live.
 
+use std::io::{self, Read, Write};
+
 use super::ModelError;
 use crate::gguf::Tensor;
 pub use crate::kernels::HeadDims;
@@ -104,6 +106,10 @@ pub trait Compute {
     fn cache_store(&mut self, cache: &mut Self::Cache, place: Place, tokens: usize, k: &Self::Buf, v: &Self::Buf);
     /// Copies what the first `held` tokens left over all up to `len`, again and again.
     fn cache_repeat(&mut self, cache: &mut Self::Cache, held: usize, len: usize);
+    /// Writes what the first `len` tokens left, to be read by [`Compute::cache_read`] of a cache of the same shape.
+    fn cache_write(&self, cache: &Self::Cache, len: usize, out: &mut dyn Write) -> io::Result<()>;
+    /// Takes the first `len` tokens from what [`Compute::cache_write`] wrote.
+    fn cache_read(&mut self, cache: &mut Self::Cache, len: usize, input: &mut dyn Read) -> io::Result<()>;
     /// Causal attention of `q`, `[tokens, n_heads, head_dim]`, over the cache: token `i` sees `0..=start + i`.
     fn attend_cached(
         &mut self,

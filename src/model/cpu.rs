@@ -1,5 +1,6 @@
 //! The CPU backend: buffers are plain memory, operations are the kernels.
 
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use super::compute::{CacheShape, Compute, Input, Job, Place, View};
@@ -112,6 +113,14 @@ impl Compute for CpuCompute {
 
     fn cache_repeat(&mut self, cache: &mut KvCache, held: usize, len: usize) {
         cache.repeat(held, len);
+    }
+
+    fn cache_write(&self, cache: &KvCache, len: usize, out: &mut dyn Write) -> io::Result<()> {
+        cache.write_tokens(len, out)
+    }
+
+    fn cache_read(&mut self, cache: &mut KvCache, len: usize, input: &mut dyn Read) -> io::Result<()> {
+        cache.read_tokens(len, input)
     }
 
     fn attend_cached(

@@ -7,6 +7,7 @@ use super::weights::{Linear, Loader, Precision};
 use super::{ModelError, TextConfig};
 use crate::gguf::Gguf;
 use crate::kernels::KvType;
+use std::io::{self, Read, Write};
 
 /// Weights of one transformer block.
 struct Block<C: Compute> {
@@ -288,6 +289,29 @@ impl<C: Compute> LanguageState<C> {
     /// Forgets all but the first `len` tokens.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
+    }
+
+    /// Writes the keys and values that are held.
+    ///
+    /// # Errors
+    /// Whatever writing to `out` gives.
+    pub fn write_cache(&self, compute: &C, out: &mut dyn Write) -> io::Result<()> {
+        compute.cache_write(&self.cache, self.len, out)
+    }
+
+    /// Holds the `len` tokens that [`LanguageState::write_cache`] of a state of the same model and type wrote; nothing
+    /// where that fails.
+    ///
+    /// # Errors
+    /// Whatever reading gives.
+    ///
+    /// # Panics
+    /// `len` is more than the capacity.
+    pub fn read_cache(&mut self, compute: &mut C, len: usize, input: &mut dyn Read) -> io::Result<()> {
+        self.len = 0;
+        compute.cache_read(&mut self.cache, len, input)?;
+        self.len = len;
+        Ok(())
     }
 
     /// Makes a context of `len` tokens without computing them, for measurements: the keys and values that are held are

@@ -148,10 +148,12 @@ pub struct TraceOutput {
 pub struct Session<'e> {
     pub(super) engine: &'e Engine,
     pub(super) compute: CpuCompute,
-    state: Option<LanguageState<CpuCompute>>,
+    pub(super) state: Option<LanguageState<CpuCompute>>,
     /// What each token in the KV cache came from; as long as the cache.
-    cached: Vec<u64>,
-    messages: Vec<PastMessage>,
+    pub(super) cached: Vec<u64>,
+    pub(super) messages: Vec<PastMessage>,
+    /// Of each exchange, the tokens that the KV cache held before it.
+    pub(super) starts: Vec<usize>,
     media_cache: MediaCache,
 }
 
@@ -165,6 +167,7 @@ impl<'e> Session<'e> {
             state: None,
             cached: Vec::new(),
             messages: Vec::new(),
+            starts: Vec::new(),
             media_cache: MediaCache::new(MEDIA_CACHE_BYTES),
         }
     }
@@ -191,6 +194,29 @@ impl<'e> Session<'e> {
     /// Forgets the conversation; encoded media stay at hand.
     pub fn clear(&mut self) {
         self.messages.clear();
+        self.starts.clear();
+    }
+
+    /// Answers the last question once more, in place of its answer; `None` where nothing has been asked. On an error
+    /// the conversation stays as it was.
+    ///
+    /// # Errors
+    /// As [`Session::ask`].
+    pub fn retry(
+        &mut self,
+        options: &GenerateOptions,
+        on_event: &mut OnEvent<'_>,
+    ) -> Result<Option<Answer>, SessionError> {
+        let (Some(said), Some(before)) = (self.messages.pop_if(|m| m.role == Role::Assistant), self.starts.pop())
+        else {
+            return Ok(None);
+        };
+        let answer = self.answer_last(options, on_event, Instant::now());
+        if answer.is_err() {
+            self.messages.push(said);
+            self.starts.push(before);
+        }
+        answer.map(Some)
     }
 
     fn ask_inner(
@@ -200,8 +226,18 @@ impl<'e> Session<'e> {
         on_event: &mut OnEvent<'_>,
         start: Instant,
     ) -> Result<Answer, SessionError> {
-        let mut timings = Timings::default();
         self.push_turn(turn, &options.media)?;
+        self.answer_last(options, on_event, start)
+    }
+
+    /// Answers the question that the conversation ends with.
+    fn answer_last(
+        &mut self,
+        options: &GenerateOptions,
+        on_event: &mut OnEvent<'_>,
+        start: Instant,
+    ) -> Result<Answer, SessionError> {
+        let mut timings = Timings::default();
         let asked = self.messages.len() - 1;
         let mut sequence = self.sequence()?;
         if self.fit_clips(&sequence, options.max_tokens)? {
@@ -225,6 +261,7 @@ impl<'e> Session<'e> {
         timings.decode_s = decode_start.elapsed().as_secs_f64();
         let media = self.messages[asked].media().map(|m| m.report()).collect();
         self.messages.push(PastMessage { role: Role::Assistant, parts: vec![PastPart::Text(text.clone())] });
+        self.starts.push(read.reused);
         Ok(Answer {
             text,
             stop,
@@ -247,6 +284,7 @@ impl<'e> Session<'e> {
                         PreparedMedium::new(m, own.as_ref().unwrap_or(options), &self.engine.patch_config()?)?;
                     PastPart::Medium(Arc::new(prepared))
                 }
+                TurnPart::Again(kept) => PastPart::Medium(kept.0.clone()),
             });
         }
         if let (true, Some(system)) = (self.messages.is_empty(), &turn.system) {
@@ -335,7 +373,7 @@ impl<'e> Session<'e> {
         Ok(Read { reused, last_row, next_position, positions, embeddings })
     }
 
-    fn ensure_state(&mut self) -> Result<(), SessionError> {
+    pub(super) fn ensure_state(&mut self) -> Result<(), SessionError> {
         if self.state.is_none() {
             let e = self.engine;
             self.state = Some(e.text.new_state(&mut self.compute, e.kv_type, e.ctx, CHUNK.min(e.ctx))?);
@@ -343,7 +381,7 @@ impl<'e> Session<'e> {
         Ok(())
     }
 
-    fn truncate(&mut self, len: usize) {
+    pub(super) fn truncate(&mut self, len: usize) {
         self.cached.truncate(len);
         if let Some(state) = &mut self.state {
             state.truncate(len);

@@ -101,6 +101,14 @@ pub enum SessionError {
         /// The context's limit.
         limit: usize,
     },
+    /// A clip of a saved conversation has to be looked at again.
+    #[error(
+        "{name}: its frames are needed again, and a saved conversation doesn't hold them; drop it, and attach it again"
+    )]
+    Absent {
+        /// The clip.
+        name: String,
+    },
     /// The caller asked to stop before there was an answer.
     #[error("interrupted")]
     Interrupted,

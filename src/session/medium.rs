@@ -4,12 +4,13 @@ use std::hash::{Hash, Hasher};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::SessionError;
 use crate::media::sampling::SampleOptions;
 use crate::media::{
-    Clip, ClipPlan, ClipWarning, DecodeAhead, Part, PatchConfig, Patches, Picture, PixelBudget, picture_patches,
+    Clip, ClipPlan, ClipWarning, DecodeAhead, Part, PatchConfig, Patches, Picture, PictureFormat, PictureInfo,
+    PixelBudget, Rgb8, picture_patches, resize_bicubic,
 };
 
 /// Something to look at.
@@ -75,7 +76,7 @@ impl MediaOptions {
 }
 
 /// The kind of a medium.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MediaKind {
     /// A still picture.
@@ -85,7 +86,7 @@ pub enum MediaKind {
 }
 
 /// What became of a medium, for people and for `--json`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MediaReport {
     /// File name as given, or `-`.
     pub name: String,
@@ -109,10 +110,10 @@ pub struct MediaReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frames: Option<usize>,
     /// Whether a clip is seen more coarsely than its options would have it, because the context holds no more.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fitted: bool,
     /// What is amiss with the clip.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Of those, what only decoding has found.
     #[serde(skip)]
@@ -132,6 +133,22 @@ impl MediaKey {
         let mut hasher = std::hash::DefaultHasher::new();
         self.hash(&mut hasher);
         hasher.finish()
+    }
+}
+
+/// A medium that was in a conversation, to be shown again.
+#[derive(Clone, Debug)]
+pub struct KeptMedium(pub(super) Arc<PreparedMedium>);
+
+impl KeptMedium {
+    /// What became of it.
+    pub fn report(&self) -> MediaReport {
+        self.0.report()
+    }
+
+    /// The pixels that the model sees of a picture; `None` for clips.
+    pub fn pixels(&self) -> Option<Rgb8> {
+        self.0.pixels()
     }
 }
 
@@ -162,6 +179,8 @@ enum Prepared {
         /// What decoding found amiss.
         damage: OnceLock<ClipWarning>,
     },
+    /// A clip of a saved conversation: what was read of it is at hand, its frames aren't.
+    Absent,
 }
 
 impl std::fmt::Debug for Prepared {
@@ -169,6 +188,7 @@ impl std::fmt::Debug for Prepared {
         match self {
             Prepared::Picture { budget, .. } => budget.fmt(f),
             Prepared::Clip { plan, .. } => plan.fmt(f),
+            Prepared::Absent => f.write_str("absent"),
         }
     }
 }
@@ -295,13 +315,52 @@ impl PreparedMedium {
                 }
                 Ok(())
             }
+            Prepared::Absent => Err(SessionError::Absent { name: self.report.name.clone() }),
         }
+    }
+
+    /// The pixels that the model sees of a picture; `None` for clips.
+    pub fn pixels(&self) -> Option<Rgb8> {
+        let Prepared::Picture { picture, .. } = &self.source else { return None };
+        let [width, height] = self.report.resized;
+        Some(resize_bicubic(&picture.image, width, height))
+    }
+
+    /// A medium of a saved conversation; of a picture, `pixels` are those that [`PreparedMedium::pixels`] gave. `None`
+    /// where the numbers contradict each other.
+    pub fn restored(report: MediaReport, key: MediaKey, pixels: Option<Rgb8>, config: &PatchConfig) -> Option<Self> {
+        let [t, h, w] = report.grid_thw;
+        let (merge, [width, height]) = (config.merge_size, report.resized);
+        let tokens = t.checked_mul(h)?.checked_mul(w)? / (merge * merge);
+        let sides = h.checked_mul(config.patch_size)? == height && w.checked_mul(config.patch_size)? == width;
+        let whole = h.is_multiple_of(merge) && w.is_multiple_of(merge);
+        let picture = report.kind == MediaKind::Image;
+        if tokens == 0 || tokens != report.tokens || !sides || !whole || picture != pixels.is_some() {
+            return None;
+        }
+        let source = match pixels {
+            None => Prepared::Absent,
+            Some(image) if (t, image.width, image.height) == (1, width, height) => {
+                let info = PictureInfo {
+                    name: report.name.clone(),
+                    format: PictureFormat::Png,
+                    width,
+                    height,
+                    orientation: 1,
+                    sha256: key.sha256,
+                };
+                let budget = PixelBudget { min_pixels: width * height, max_pixels: width * height };
+                Prepared::Picture { picture: Arc::new(Picture { image, info }), budget, patches: Mutex::new(None) }
+            }
+            Some(_) => return None,
+        };
+        Some(PreparedMedium { report, key, merge_size: merge, source })
     }
 
     /// Batches that [`PreparedMedium::for_each_batch`] makes.
     pub fn n_batches(&self) -> usize {
         match &self.source {
-            Prepared::Picture { .. } => 1,
+            Prepared::Picture { .. } | Prepared::Absent => 1,
             Prepared::Clip { plan, .. } => plan.n_groups().div_ceil(groups_per_batch(plan)),
         }
     }
@@ -326,7 +385,7 @@ impl PreparedMedium {
     /// Frames that one batch covers.
     pub fn frames_per_batch(&self) -> usize {
         match &self.source {
-            Prepared::Picture { .. } => 1,
+            Prepared::Picture { .. } | Prepared::Absent => 1,
             Prepared::Clip { plan, .. } => groups_per_batch(plan) * plan.patches.temporal_patch_size,
         }
     }

@@ -6,18 +6,22 @@ mod conversation;
 mod engine;
 mod error;
 mod generate;
+mod history;
 mod media_cache;
 mod medium;
 mod pair;
 mod prompt;
 mod sampler;
+mod saved;
 
 pub use conversation::{
     Answer, CHUNK, Event, FrameProgress, GenerateOptions, Session, StopReason, Timings, TraceOutput,
 };
 pub use engine::{Engine, EngineOptions};
 pub use error::{LoadError, SessionError};
-pub use medium::{MediaKind, MediaOptions, MediaReport, Medium};
+pub use history::{Said, Undone};
+pub use medium::{KeptMedium, MediaKind, MediaOptions, MediaReport, Medium};
 pub use pair::find_mmproj;
 pub use prompt::{Turn, TurnPart};
 pub use sampler::{Sampler, Sampling};
+pub use saved::{Loaded, SavedError};

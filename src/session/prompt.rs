@@ -22,6 +22,8 @@ pub enum TurnPart {
     Text(String),
     /// A picture or clip; with options of its own, or else the question's.
     Medium(super::Medium, Option<super::MediaOptions>),
+    /// A medium that was in the conversation before, as it was measured then.
+    Again(super::KeptMedium),
 }
 
 impl Turn {
