@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use qlens::media::{Limits, Source, load_picture};
 use qlens::session::{
-    Engine, EngineOptions, Event, GenerateOptions, LoadError, MediaOptions, Medium, Sampling, SessionError, StopReason,
-    Turn, find_mmproj,
+    Engine, EngineOptions, Event, GenerateOptions, LoadError, Loaded, MediaOptions, Medium, Sampling, SavedError,
+    SessionError, StopReason, Turn, find_mmproj,
 };
 
 fn file(name: &str) -> PathBuf {
@@ -196,4 +196,103 @@ fn a_clips_frames_are_counted_and_a_clip_is_fitted_once() {
         assert!(frames.encoded < frames.decoded && frames.decoded <= frames.total, "{frames:?}");
         assert_eq!(Some(frames.total), media[0].frames);
     }
+}
+
+/// A conversation of two questions, the first with a picture; and their answers.
+fn talked(engine: &Engine) -> (qlens::session::Session<'_>, [String; 2]) {
+    let mut session = engine.new_session();
+    let first = Turn::new(Some("Be brief.".into()), vec![picture("tiny-tied/image0.png")], "Describe this image.");
+    let a = session.ask(&first, &short(), &mut go_on).unwrap().text;
+    let b = session.ask(&Turn::new(None, vec![], "And now?"), &short(), &mut go_on).unwrap().text;
+    (session, [a, b])
+}
+
+#[test]
+fn what_is_undone_leaves_no_trace() {
+    let engine = Engine::load(&options("tiny-tied/model-f16.gguf")).unwrap();
+    let (mut session, [_, b]) = talked(&engine);
+    let held = session.held_tokens();
+    let undone = session.undo().expect("a question");
+    assert_eq!((undone.text.as_str(), undone.media.len()), ("And now?", 0));
+    assert!(session.held_tokens() < held && session.history().len() == 3, "system, question, answer");
+    let again = session.ask(&Turn::new(None, vec![], "And now?"), &short(), &mut go_on).unwrap();
+    assert!(again.cached_tokens > 77, "the picture is still known");
+    assert_eq!(again.text, b);
+    let retried = session.retry(&short(), &mut go_on).unwrap().expect("a question");
+    assert_eq!((retried.text, retried.cached_tokens), (b, retried.prompt_tokens - 1));
+    session.undo().expect("the second");
+    let first = session.undo().expect("the first");
+    assert_eq!((first.text.as_str(), first.media.len()), ("Describe this image.", 1));
+    assert!(session.history().is_empty() && session.held_tokens() == 0 && session.undo().is_none());
+    assert!(session.retry(&short(), &mut go_on).unwrap().is_none());
+}
+
+#[test]
+fn a_medium_that_is_dropped_is_not_seen_any_more() {
+    let engine = Engine::load(&options("tiny-tied/model-f16.gguf")).unwrap();
+    let (mut session, _) = talked(&engine);
+    assert!(session.drop_medium(1).is_none());
+    assert_eq!(session.drop_medium(0).expect("the picture").tokens, 77);
+    assert_eq!(session.media().count(), 0);
+    let answer = session.ask(&Turn::new(None, vec![], "Who?"), &short(), &mut go_on).unwrap();
+    assert!(answer.cached_tokens < 77 && answer.prompt_tokens > 20, "what followed it was read again");
+}
+
+#[test]
+fn a_saved_conversation_goes_on_where_it_was() {
+    let engine = Engine::load(&options("tiny-tied/model-f16.gguf")).unwrap();
+    let (mut session, _) = talked(&engine);
+    let mut file = Vec::new();
+    session.save(true, &mut file).unwrap();
+    let ask = Turn::new(None, vec![], "And then?");
+    let expected = session.ask(&ask, &short(), &mut go_on).unwrap();
+    let mut other = engine.new_session();
+    assert_eq!(other.load(&mut file.as_slice()).unwrap(), Loaded::Whole);
+    let found = other.ask(&ask, &short(), &mut go_on).unwrap();
+    assert_eq!((&found.text, found.cached_tokens), (&expected.text, expected.cached_tokens));
+    // Without what was computed, the picture that was saved gives the same.
+    let mut words = Vec::new();
+    other.undo().expect("a question");
+    other.save(false, &mut words).unwrap();
+    let mut anew = engine.new_session();
+    assert_eq!(anew.load(&mut words.as_slice()).unwrap(), Loaded::Again);
+    let found = anew.ask(&ask, &short(), &mut go_on).unwrap();
+    assert_eq!((&found.text, found.cached_tokens), (&expected.text, 0));
+    // Another model of the same shape reads it again.
+    let engine = Engine::load(&options("tiny-tied/model-q4_0.gguf")).unwrap();
+    let mut quantized = engine.new_session();
+    assert_eq!(quantized.load(&mut file.as_slice()).unwrap(), Loaded::Again);
+    assert_eq!(quantized.ask(&ask, &short(), &mut go_on).unwrap().cached_tokens, 0);
+}
+
+#[test]
+fn a_damaged_conversation_is_refused_and_the_present_one_stays() {
+    let engine = Engine::load(&options("tiny-tied/model-f16.gguf")).unwrap();
+    let (session, _) = talked(&engine);
+    let mut file = Vec::new();
+    session.save(true, &mut file).unwrap();
+    let mut other = engine.new_session();
+    other.ask(&Turn::new(None, vec![], "Hello"), &short(), &mut go_on).unwrap();
+    let mut refused = |bytes: &[u8], what: &str| {
+        let error = other.load(&mut &bytes[..]).expect_err(what);
+        assert_eq!(other.history().len(), 2, "{what}");
+        error
+    };
+    assert!(matches!(refused(b"", "empty"), SavedError::Foreign));
+    assert!(matches!(refused(b"\x89PNG....................", "a picture"), SavedError::Foreign));
+    for len in [8, 15, 16, 100, file.len() / 2, file.len() - 33, file.len() - 1] {
+        assert!(matches!(refused(&file[..len], "cut off"), SavedError::Damaged(_) | SavedError::Media(_)), "{len}");
+    }
+    for at in (20..file.len()).step_by(file.len() / 97) {
+        let mut changed = file.clone();
+        changed[at] ^= 0x11;
+        refused(&changed, "changed");
+    }
+    let mut longer = file.clone();
+    longer.push(0);
+    refused(&longer, "longer");
+    let mut endless = file.clone();
+    endless[8..16].copy_from_slice(&u64::MAX.to_le_bytes());
+    refused(&endless, "a header without end");
+    assert_eq!(other.load(&mut file.as_slice()).unwrap(), Loaded::Whole);
 }

@@ -187,3 +187,20 @@ fn memory_stays_within_the_mapped_weights_and_a_budget() {
     let peak = bytes("peak_resident_bytes");
     assert!(peak < files + WORKING_SET, "{peak} bytes were resident, {files} are mapped");
 }
+
+#[test]
+fn a_script_of_turns_takes_commands() {
+    let picture = crate::util::picture();
+    let script = format!("/image '{picture}'\nWhat is this?\n/undo\n//slash\n/retry\n/quit\nnever\n");
+    let said = run_with_input(with_model(&["chat", "--json", "--max-tokens", "3"]), script.as_bytes());
+    let answers: Vec<serde_json::Value> =
+        said.answer().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(answers.len(), 3, "a question, another in its place, and that once more: {said:#?}");
+    assert_eq!(answers[0]["media"][0]["kind"], "image");
+    assert_eq!(answers[1]["answer"], answers[2]["answer"]);
+    assert_eq!(answers[1]["media"], answers[0]["media"], "what was shown is shown with the next question");
+    run_with_input(with_model(&["chat"]), b"/undo\n").fails(2, &["nothing has been asked"]);
+    run_with_input(with_model(&["chat"]), b"/image\n").fails(2, &["/image takes PATH"]);
+    run_with_input(with_model(&["chat"]), b"/load no-such-file\n").fails(66, &["no-such-file"]);
+    run_with_input(with_model(&["chat"]), format!("/load '{picture}'\n").as_bytes()).fails(65, &["no conversation"]);
+}
