@@ -78,7 +78,7 @@ enum SavedRole {
 #[serde(rename_all = "lowercase")]
 enum SavedPart {
     Text(String),
-    Medium(SavedMedium),
+    Medium(Box<SavedMedium>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -141,7 +141,7 @@ impl Session<'_> {
                     SavedPart::Medium(medium) => {
                         let config = config.as_ref().ok_or(SavedError::Damaged("a medium without a place"))?;
                         let png = medium.png.map(|len| read_bytes(&mut input, len, MAX_PICTURE_BYTES)).transpose()?;
-                        PastPart::Medium(Arc::new(restored(medium, png, config)?))
+                        PastPart::Medium(Arc::new(restored(*medium, png, config)?))
                     }
                 });
             }
@@ -286,7 +286,7 @@ fn saved_message(message: &PastMessage, pictures: &mut Vec<Vec<u8>>) -> io::Resu
                     }
                 };
                 let MediaKey { sha256, settings } = medium.key().clone();
-                SavedPart::Medium(SavedMedium { report: medium.report(), sha256, settings, png })
+                SavedPart::Medium(Box::new(SavedMedium { report: medium.report(), sha256, settings, png }))
             }
         });
     }
