@@ -79,7 +79,11 @@ impl Terminal {
     #[track_caller]
     fn say(&mut self, line: &str) {
         self.ready();
+        let typed = format!("> {}", line.chars().take(20).collect::<String>());
+        let before = self.seen().matches(&typed).count();
         self.press(line);
+        // What is typed before the editor has read the line before it may be lost.
+        self.wait_for(&typed, before + 1);
         self.press("\r");
     }
 

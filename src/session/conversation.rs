@@ -127,23 +127,6 @@ pub struct Answer {
     pub timings: Timings,
 }
 
-/// Everything that a comparison with the original needs.
-#[derive(Clone, Debug, Default)]
-pub struct TraceOutput {
-    /// `[n]`
-    pub prompt_tokens: Vec<u32>,
-    /// `[n]`, each (t, h, w).
-    pub positions: Vec<Position>,
-    /// The vision tower's output for all media, `[tokens, H]`.
-    pub vision_out: Vec<f32>,
-    /// Width of `vision_out`.
-    pub hidden_size: usize,
-    /// The logits from which each token was chosen, `[steps, vocab]`.
-    pub logits: Vec<f32>,
-    /// The tokens, forced ones where they were forced.
-    pub tokens: Vec<u32>,
-}
-
 /// A conversation with a loaded model.
 pub struct Session<'e> {
     pub(super) engine: &'e Engine,
@@ -157,7 +140,7 @@ pub struct Session<'e> {
     media_cache: MediaCache,
 }
 
-type OnEvent<'a> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'a;
+pub(super) type OnEvent<'a> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'a;
 
 impl<'e> Session<'e> {
     pub(super) fn new(engine: &'e Engine) -> Self {
@@ -274,7 +257,7 @@ impl<'e> Session<'e> {
     }
 
     /// Adds the turn's messages, its media measured.
-    fn push_turn(&mut self, turn: &Turn, options: &MediaOptions) -> Result<(), SessionError> {
+    pub(super) fn push_turn(&mut self, turn: &Turn, options: &MediaOptions) -> Result<(), SessionError> {
         let mut parts = Vec::new();
         for part in &turn.parts {
             parts.push(match part {
@@ -321,7 +304,7 @@ impl<'e> Session<'e> {
         Ok(true)
     }
 
-    fn sequence(&self) -> Result<Sequence, SessionError> {
+    pub(super) fn sequence(&self) -> Result<Sequence, SessionError> {
         let e = self.engine;
         Sequence::build(&self.messages, &e.template, &e.tokenizer, e.pads).map_err(|err| match err {
             BuildError::Text(t) => SessionError::Text(t),
@@ -341,7 +324,7 @@ impl<'e> Session<'e> {
     }
 
     /// Brings the KV cache to hold exactly `sequence`, computing only what it doesn't hold.
-    fn read(
+    pub(super) fn read(
         &mut self,
         sequence: &Sequence,
         on_event: &mut OnEvent<'_>,
@@ -474,88 +457,17 @@ impl<'e> Session<'e> {
         let state = self.state.as_mut().expect("a state is made before anything is read");
         self.engine.text.logits(&mut self.compute, state, row, out);
     }
-
-    /// Runs `steps` greedy steps after `turn` and keeps all numbers. End tokens don't end it; `forced` tokens are fed
-    /// instead of the chosen ones. The conversation must be empty, and is left in an unspecified state.
-    ///
-    /// # Errors
-    /// As [`Session::ask`].
-    pub fn trace(
-        &mut self,
-        turn: &Turn,
-        media: &MediaOptions,
-        steps: usize,
-        forced: &[u32],
-    ) -> Result<TraceOutput, SessionError> {
-        let on_event: &mut OnEvent<'_> = &mut |_| ControlFlow::Continue(());
-        self.push_turn(turn, media)?;
-        let sequence = self.sequence()?;
-        let (text, media) = sequence.counts();
-        let (total, limit) = (text + media + steps, self.engine.ctx);
-        if total > limit {
-            return Err(SessionError::ContextFull { total, text: text + steps, media, limit });
-        }
-        let read = self.read(&sequence, on_event, &mut Timings::default())?;
-        let mut out = TraceOutput {
-            prompt_tokens: sequence.ids(self.engine.pads),
-            positions: read.positions,
-            hidden_size: self.engine.text.config().hidden_size,
-            ..TraceOutput::default()
-        };
-        for run in &sequence.runs {
-            if let Run::Medium(m) = run {
-                out.vision_out.extend_from_slice(&read.embeddings[m.key()]);
-            }
-        }
-        let mut logits = vec![0.0; self.engine.text.vocab_size()];
-        let mut row = read.last_row;
-        for step in 0..steps {
-            self.logits(row, &mut logits);
-            out.logits.extend_from_slice(&logits);
-            let token = forced.get(step).copied().unwrap_or_else(|| super::sampler::argmax(&logits));
-            out.tokens.push(token);
-            if step + 1 < steps {
-                self.forward_token(token, read.next_position + step as i64, on_event)?;
-                row = 0;
-            }
-        }
-        Ok(out)
-    }
-
-    /// Logits of every token of a text-only prompt, `[n, vocab]`, for comparisons.
-    ///
-    /// # Errors
-    /// As [`Session::ask`].
-    pub fn prompt_logits(&mut self, turn: &Turn) -> Result<Vec<f32>, SessionError> {
-        self.push_turn(turn, &MediaOptions::default())?;
-        let sequence = self.sequence()?;
-        self.ensure_state()?;
-        self.truncate(0);
-        let (positions, _) = sequence.positions(2.0);
-        let ids = sequence.ids(self.engine.pads);
-        let vocab = self.engine.text.vocab_size();
-        let mut out = vec![0.0; ids.len() * vocab];
-        for (ids, (positions, out)) in ids.chunks(CHUNK).zip(positions.chunks(CHUNK).zip(out.chunks_mut(CHUNK * vocab)))
-        {
-            self.forward(&[ChunkInput::Tokens(ids)], positions, &mut |_| ControlFlow::Continue(()))?;
-            self.cached.extend(ids.iter().map(|&id| u64::from(id)));
-            for (row, out) in out.chunks_mut(vocab).enumerate() {
-                self.logits(row, out);
-            }
-        }
-        Ok(out)
-    }
 }
 
 /// What reading a sequence left behind.
-struct Read {
+pub(super) struct Read {
     /// Tokens that the cache held before.
-    reused: usize,
+    pub reused: usize,
     /// Row of the last token in its chunk.
-    last_row: usize,
-    next_position: i64,
-    positions: Vec<Position>,
-    embeddings: HashMap<MediaKey, Arc<Vec<f32>>>,
+    pub last_row: usize,
+    pub next_position: i64,
+    pub positions: Vec<Position>,
+    pub embeddings: HashMap<MediaKey, Arc<Vec<f32>>>,
 }
 
 /// Tells the caller how far a medium's encoding is.

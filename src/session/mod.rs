@@ -13,10 +13,9 @@ mod pair;
 mod prompt;
 mod sampler;
 mod saved;
+mod trace;
 
-pub use conversation::{
-    Answer, CHUNK, Event, FrameProgress, GenerateOptions, Session, StopReason, Timings, TraceOutput,
-};
+pub use conversation::{Answer, CHUNK, Event, FrameProgress, GenerateOptions, Session, StopReason, Timings};
 pub use engine::{Engine, EngineOptions};
 pub use error::{LoadError, SessionError};
 pub use history::{Said, Undone};
@@ -25,3 +24,4 @@ pub use pair::find_mmproj;
 pub use prompt::{Turn, TurnPart};
 pub use sampler::{Sampler, Sampling};
 pub use saved::{Loaded, SavedError};
+pub use trace::TraceOutput;
