@@ -25,8 +25,9 @@ class Size:
     heads: int = 4
     kv_heads: int = 2
     ffn: int = 512
-    sections: tuple = (6, 13, 13)
-    theta: float = 10.0                   # low: a column of a small picture must turn the slowest third of a head visibly
+    sections: tuple = (4, 10, 18)
+    theta: float = 500.0                  # the slowest third hardly turns over a question: words find things by what they are;
+                                          # the quicker part of the columns' share still tells neighbours apart
     v_hidden: int = 192
     v_depth: int = 4
     v_heads: int = 3

@@ -33,7 +33,7 @@ class Heads(nn.Module):
         super().__init__()
         self.shape, self.colour = nn.Linear(s.hidden, len(SHAPES) + 1), nn.Linear(s.hidden, len(COLOURS) + 1)
         self.box, self.cells = nn.Linear(s.hidden, 4), nn.Linear(s.hidden, CELL_ROWS * CELL_COLUMNS * (len(CHARS) + 1))
-        self.place = nn.Linear(s.hidden, 4)
+        self.place, self.digits = nn.Linear(s.hidden, 4), nn.Linear(s.hidden, 4 * 3 * 10)
 
     def seeing(self, seen, batch):
         """Loss of shape, colour, box relative to the token, and characters; and the share of shapes and characters that are right."""
@@ -62,7 +62,11 @@ class Heads(nn.Module):
         on = batch["shape"] > 0
         if not on.any():
             return hidden.sum() * 0
-        return F.smooth_l1_loss(self.place(hidden[on]).float(), batch["box"][on] / 280, beta=0.05)
+        box = batch["box"][on]
+        whole = box.round().long().clamp(0, 999)
+        digits = torch.stack((whole // 100, whole // 10 % 10, whole % 10), -1)      # as they are written in answers
+        written = F.cross_entropy(self.digits(hidden[on]).float().view(-1, 10), digits.flatten())
+        return F.smooth_l1_loss(self.place(hidden[on]).float(), box / 280, beta=0.05) + 0.1 * written
 
 
 def tensors(batch):
