@@ -82,7 +82,7 @@ impl Terminal {
         let typed = format!("> {}", line.chars().take(20).collect::<String>());
         let before = self.seen().matches(&typed).count();
         self.press(line);
-        // What is typed before the editor has read the line before it may be lost.
+        // Only when it is shown does the last line tell whether the next prompt is there.
         self.wait_for(&typed, before + 1);
         self.press("\r");
     }

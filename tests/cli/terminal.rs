@@ -68,8 +68,8 @@ fn a_clip_shows_frames_and_the_time_left() {
 
 #[test]
 fn a_talk_goes_on_until_the_input_ends() {
-    // More than one line is typed in tests/repl.rs, each when it is its turn.
-    let said = drawn(&with_model(&["chat", "--max-tokens", "2"]), "Hello\n", &[]);
+    // All at once: what is typed ahead isn't lost. \u{4}: Ctrl-D.
+    let said = drawn(&with_model(&["chat", "--max-tokens", "2"]), "Hello\nAnd then?\n\u{4}", &[]);
     assert!(said.contains("Ctrl-D ends"), "{said:?}");
-    assert_eq!(said.matches("--max-tokens").count(), 1, "an answer, cut off after two tokens: {said:?}");
+    assert_eq!(said.matches("--max-tokens").count(), 2, "two answers, each cut off after two tokens: {said:?}");
 }
