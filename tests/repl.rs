@@ -87,6 +87,14 @@ impl Terminal {
         self.press("\r");
     }
 
+    /// Says `line`, and waits for what comes of it.
+    #[track_caller]
+    fn tell(&mut self, line: &str, answer: &str) -> String {
+        let before = self.seen().matches(answer).count();
+        self.say(line);
+        self.wait_for(answer, before + 1)
+    }
+
     /// Waits for the prompt.
     #[track_caller]
     fn ready(&self) {
@@ -117,35 +125,26 @@ impl Terminal {
 #[test]
 fn a_conversation_from_attaching_to_loading() {
     let mut t = Terminal::start(100, &["--max-tokens", "6", "--no-preview"]);
-    t.say(&format!("/image {}", reference("tiny-tied/image0.png")));
-    t.wait_for("seen as 308x196, 77 tokens", 1);
-    t.say("What is this?");
-    t.wait_for("(cut off after 6 tokens", 1);
-    t.say("And now?");
-    t.wait_for("(cut off after 6 tokens", 2);
-    t.say("/stats");
-    t.wait_for("77 of them shown", 1);
-    t.say("/save talk.qlens");
-    t.wait_for("saved in talk.qlens", 1);
-    t.say("/undo");
-    t.wait_for("taken back: And now?", 1);
-    t.say("/export talk.html");
-    t.wait_for("written to talk.html", 1);
-    t.say("/clear");
-    t.wait_for("a new conversation", 1);
-    t.say("/load talk.qlens");
-    t.wait_for("2 questions and their answers loaded; it goes on at once", 1);
+    t.tell(&format!("/image {}", reference("tiny-tied/image0.png")), "seen as 308x196, 77 tokens");
+    t.tell("What is this?", "(cut off after 6 tokens");
+    t.tell("And now?", "(cut off after 6 tokens");
+    t.tell("/stats", "77 of them shown");
+    t.tell("/save talk.qlens", "saved in talk.qlens");
+    t.tell("/undo", "taken back: And now?");
+    t.tell("/export talk.html", "written to talk.html");
+    t.tell("/clear", "a new conversation");
+    t.tell("/load talk.qlens", "2 questions and their answers loaded; it goes on at once");
     t.say("/set stats on");
-    t.say("And then?");
-    let seen = t.wait_for("tokens used)", 1);
+    let seen = t.tell("And then?", "tokens used)");
     // Only the new question was read.
-    let stats = seen.lines().find(|l| l.contains("tokens read")).expect("a line of numbers");
-    let read: usize = stats.trim_start_matches('(').split(' ').next().and_then(|n| n.parse().ok()).expect("a number");
-    assert!(read < 40, "{stats}");
-    t.say("/fly");
-    t.wait_for("error: there is no command /fly", 1);
-    t.say("/files");
-    t.wait_for("1  ", 1);
+    let stats = seen.lines().rfind(|l| l.contains("tokens used)")).expect("a line of numbers");
+    let read = stats.trim_start_matches('(').split(' ').next().and_then(|n| n.parse().ok());
+    assert!(read.is_some_and(|n: usize| n < 40), "{stats}");
+    t.tell("/fly", "error: there is no command /fly");
+    t.tell("/video talk.png fast", "error: `fast` is not a number");
+    t.tell("/files", "77 tokens (in the conversation)");
+    t.tell("/model no-such-model", "error: no model is called `no-such-model`");
+    t.tell("/files", "77 tokens (in the conversation)");
     let page = std::fs::read_to_string(t.file("talk.html")).expect("exported");
     assert!(page.contains("data:image/png;base64,") && page.contains("What is this?") && !page.contains("And now?"));
     t.ready();
@@ -200,8 +199,43 @@ fn names_are_completed_and_files_found_where_they_are_dragged() {
     // From the history.
     t.press("\u{1b}[A\r");
     t.wait_for("(cut off after 3 tokens", 2);
-    assert_eq!(t.wait_for("> What is it?", 2).matches("> What is it?").count(), 2);
+    t.wait_for("> What is it?", 2);
     t.ready();
     t.press("/quit\r");
     t.ends();
+}
+
+#[test]
+fn another_model_goes_on_with_what_was_said_and_shown() {
+    let mut t = Terminal::start(100, &["--max-tokens", "3", "--no-preview"]);
+    t.tell(&format!("/image {}", reference("tiny-tied/image0.png")), "77 tokens");
+    t.tell("What is this?", "(cut off after 3 tokens");
+    t.tell(&format!("/image {}", reference("tiny-tied/image1.png")), "left");
+    // A model without eyes can't take the conversation: it stays where it is.
+    let folder = t.file("blind");
+    std::fs::create_dir(&folder).expect("made");
+    let blind = folder.join("model.gguf");
+    std::fs::copy(reference("tiny-tied/model-q4_0.gguf"), &blind).expect("copied");
+    t.tell(&format!("/model {}", blind.display()), "alone can't see");
+    t.tell("/files", "(with the next question)");
+    t.say(&format!("/model {}", reference("tiny-tied/model-q4_0.gguf")));
+    let seen = t.tell("/files", "(with the next question)");
+    assert!(seen.contains("1  ") && seen.matches("(in the conversation)").count() == 2, "{seen}");
+    t.tell("And this?", "(cut off after 3 tokens");
+    t.ready();
+    t.press("/quit\r");
+    t.ends();
+}
+
+#[test]
+fn being_asked_to_end_ends_it() {
+    let mut t = Terminal::start(80, &[]);
+    t.ready();
+    let kill = std::process::Command::new("kill").arg(t.child.process_id().expect("a process").to_string()).status();
+    assert!(kill.expect("kill is there").success());
+    let start = Instant::now();
+    while t.child.try_wait().expect("waited for").is_none() {
+        assert!(start.elapsed() < PATIENCE, "still there:\n{}", t.seen());
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

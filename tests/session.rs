@@ -221,6 +221,7 @@ fn what_is_undone_leaves_no_trace() {
     let retried = session.retry(&short(), &mut go_on).unwrap().expect("a question");
     assert_eq!((retried.text, retried.cached_tokens), (b, retried.prompt_tokens - 1));
     session.undo().expect("the second");
+    assert_eq!(session.held_tokens(), again.cached_tokens, "an answer given again is taken back whole");
     let first = session.undo().expect("the first");
     assert_eq!((first.text.as_str(), first.media.len()), ("Describe this image.", 1));
     assert!(session.history().is_empty() && session.held_tokens() == 0 && session.undo().is_none());
@@ -233,7 +234,7 @@ fn a_medium_that_is_dropped_is_not_seen_any_more() {
     let (mut session, _) = talked(&engine);
     assert!(session.drop_medium(1).is_none());
     assert_eq!(session.drop_medium(0).expect("the picture").tokens, 77);
-    assert_eq!(session.media().count(), 0);
+    assert_eq!((session.media().count(), session.held_tokens()), (0, 0));
     let answer = session.ask(&Turn::new(None, vec![], "Who?"), &short(), &mut go_on).unwrap();
     assert!(answer.cached_tokens < 77 && answer.prompt_tokens > 20, "what followed it was read again");
 }
@@ -295,4 +296,51 @@ fn a_damaged_conversation_is_refused_and_the_present_one_stays() {
     endless[8..16].copy_from_slice(&u64::MAX.to_le_bytes());
     refused(&endless, "a header without end");
     assert_eq!(other.load(&mut file.as_slice()).unwrap(), Loaded::Whole);
+}
+
+/// A saved conversation with its header changed and its checksum right.
+fn forged(file: &[u8], from: &str, to: &str) -> Vec<u8> {
+    use sha2::{Digest, Sha256};
+    let len = u64::from_le_bytes(file[8..16].try_into().unwrap()) as usize;
+    let header = std::str::from_utf8(&file[16..16 + len]).unwrap();
+    assert!(header.contains(from), "{from} in {header}");
+    let header = header.replacen(from, to, 1);
+    let mut out = file[..8].to_vec();
+    out.extend((header.len() as u64).to_le_bytes());
+    out.extend(header.as_bytes());
+    out.extend(&file[16 + len..file.len() - 32]);
+    let sum = Sha256::digest(&out);
+    out.extend(sum);
+    out
+}
+
+#[test]
+fn a_forged_conversation_is_refused() {
+    let engine = Engine::load(&options("tiny-tied/model-f16.gguf")).unwrap();
+    let (session, _) = talked(&engine);
+    let mut file = Vec::new();
+    session.save(true, &mut file).unwrap();
+    let mut other = engine.new_session();
+    assert_eq!(other.load(&mut forged(&file, "And now?", "And then?").as_slice()).unwrap(), Loaded::Whole);
+    let changes = [
+        ("\"tokens\":77", "\"tokens\":78"),
+        ("[1,14,22]", "[4611686018427387904,14,22]"),
+        ("[1,14,22]", "[2,7,22]"),
+        ("\"image\"", "\"video\""),
+        ("\"resized\":[308,196]", "\"resized\":[196,308]"),
+        ("\"tokens\":77", "\"tokens\":77,\"seconds_per_group\":1e300"),
+        ("\"starts\":[0", "\"starts\":[0,0"),
+        ("\"assistant\"", "\"user\""),
+        ("\"assistant\"", "\"tool\""),
+        ("\"system\"", "\"nobody\""),
+        ("\"png\":", "\"png\":1"),
+    ];
+    for (from, to) in changes {
+        let result = other.load(&mut forged(&file, from, to).as_slice());
+        assert!(matches!(result, Err(SavedError::Damaged(_) | SavedError::Media(_))), "{from} -> {to}: {result:?}");
+    }
+    // Other positions than those the cache was computed with.
+    let stretched = EngineOptions { yarn: Some(Default::default()), ..options("tiny-tied/model-f16.gguf") };
+    let stretched = Engine::load(&stretched).unwrap();
+    assert_eq!(stretched.new_session().load(&mut file.as_slice()).unwrap(), Loaded::Again);
 }

@@ -1,6 +1,6 @@
 //! `qlens chat`: a conversation, typed at a terminal, piped in line by line, or a single question with `-p`.
 
-use super::args::{ChatArgs, KvKind};
+use super::args::{ChatArgs, KvKind, ModelArgs};
 use super::ask::Asker;
 use super::exit::{CliError, in_words};
 use super::repl::{Carried, Next, Repl, Style};
@@ -32,27 +32,46 @@ pub fn run(args: &ChatArgs, manner: &Manner) -> Result<(), CliError> {
     }
     let style = Style { talking, preview: talking && !args.no_preview, json: args.json };
     let mut carried = Carried { options, system: args.system.clone(), media: media.value, ..Carried::default() };
-    let (mut model, mut spare) = (args.model.clone(), None);
+    let (mut model, mut spare): (_, Option<ModelArgs>) = (args.model.clone(), None);
     loop {
-        let engine = match (setup::engine(&model, KvKind::F16, manner), spare.take()) {
-            (Ok(engine), _) => engine,
-            // The other model can't be used: the conversation goes on with the one that it had.
-            (Err(e), Some(old)) => {
-                manner.error(&in_words(&e));
-                model = old;
-                setup::engine(&model, KvKind::F16, manner)?
-            }
-            (Err(e), None) => return Err(e),
-        };
-        let before = Before { load_s: engine.seconds, read_s: media.seconds };
-        let mut repl = Repl::new(&engine.value, carried, before, (style, *manner))?;
-        match repl.run()? {
-            Next::Leave => return Ok(()),
-            Next::Model(name) => {
-                carried = repl.into_carried()?;
-                let other = super::args::ModelArgs { model: Some(name.into()), mmproj: None, ..model.clone() };
+        let talked = talk(&model, &carried, media.seconds, (style, *manner));
+        match (talked, spare.take()) {
+            (Ok(None), _) => return Ok(()),
+            (Ok(Some((name, left))), _) => {
+                carried = left;
+                let other = ModelArgs { model: Some(name.into()), mmproj: None, ..model.clone() };
                 spare = Some(std::mem::replace(&mut model, other));
             }
+            // The other model can't be used, or not go on with this: the talk stays with the one that it had.
+            (Err(Unable::Begin(e)), Some(old)) => {
+                manner.error(&in_words(&e));
+                model = old;
+            }
+            (Err(Unable::Begin(e) | Unable::GoOn(e)), _) => return Err(e),
         }
+    }
+}
+
+/// Why a conversation with a model ends too early.
+enum Unable {
+    /// It never began.
+    Begin(CliError),
+    /// It broke.
+    GoOn(CliError),
+}
+
+/// A conversation with one model; gives the next one's name, and what goes there.
+fn talk(
+    model: &ModelArgs,
+    carried: &Carried,
+    read_s: f64,
+    (style, manner): (Style, Manner),
+) -> Result<Option<(String, Carried)>, Unable> {
+    let engine = setup::engine(model, KvKind::F16, &manner).map_err(Unable::Begin)?;
+    let before = Before { load_s: engine.seconds, read_s };
+    let mut repl = Repl::new(&engine.value, carried, before, (style, manner)).map_err(Unable::Begin)?;
+    match repl.run().map_err(Unable::GoOn)? {
+        Next::Leave => Ok(None),
+        Next::Model(name) => Ok(Some((name, repl.into_carried().map_err(Unable::GoOn)?))),
     }
 }

@@ -21,26 +21,41 @@ fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Handles Ctrl-C (and the signals that ask to end or say that the terminal is gone) from now on.
+/// Handles Ctrl-C, and the signals that ask to end or say that the terminal is gone, from now on.
 pub fn install() {
     // Failing means that a handler is there already or that the system has none: the system's default then ends us.
     let _ = ctrlc::set_handler(|| {
         // In a conversation the first one only stops the answer; it is asked for after each step.
-        if TALKING.load(Ordering::SeqCst) && !STOP.swap(true, Ordering::SeqCst) {
-            return;
+        if !TALKING.load(Ordering::SeqCst) || STOP.swap(true, Ordering::SeqCst) {
+            end();
         }
-        // Held until the end: nobody finishes or starts a file after this.
-        let files = unfinished();
-        for file in files.iter().chain(&piped_clips()) {
-            let _ = std::fs::remove_file(file);
-        }
-        let mut err = io::stderr();
-        if err.is_terminal() {
-            // A progress line may stand there, and the cursor may be hidden.
-            let _ = err.write_all(b"\r\x1b[2K\x1b[?25h");
-        }
-        std::process::exit(Exit::Interrupted.code());
     });
+    // Unlike Ctrl-C, these mean the program, whatever it is at.
+    #[cfg(unix)]
+    if let Ok(mut asked) =
+        signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP])
+    {
+        std::thread::spawn(move || {
+            if asked.forever().next().is_some() {
+                end();
+            }
+        });
+    }
+}
+
+/// Ends the program; files that aren't finished are removed first.
+fn end() -> ! {
+    // Held until the end: nobody finishes or starts a file after this.
+    let files = unfinished();
+    for file in files.iter().chain(&piped_clips()) {
+        let _ = std::fs::remove_file(file);
+    }
+    let mut err = io::stderr();
+    if err.is_terminal() {
+        // A progress line may stand there, and the cursor may be hidden.
+        let _ = err.write_all(b"\r\x1b[2K\x1b[?25h");
+    }
+    std::process::exit(Exit::Interrupted.code());
 }
 
 /// From now on Ctrl-C asks an answer to stop; a second one, before that was heard, still ends the program.

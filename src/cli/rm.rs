@@ -8,7 +8,7 @@ use super::args::RmArgs;
 use super::exit::CliError;
 use super::memory::human_bytes;
 use super::models;
-use super::screen::{Manner, one_line};
+use super::screen::{Manner, means_yes, one_line};
 use crate::store::{Holder, Listing, Model};
 
 /// Runs the command.
@@ -74,7 +74,7 @@ fn agreed(model: &Model, files: &[PathBuf]) -> Result<bool, CliError> {
     let _ = write!(io::stderr(), "remove {}? [y/N] ", one_line(&model.name));
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(CliError::Stdin)?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    Ok(means_yes(&answer))
 }
 
 /// Removes the folders that are empty now, up to our own.

@@ -34,6 +34,11 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().all(shown) { Cow::Borrowed(text) } else { Cow::Owned(text.chars().filter(|&c| shown(c)).collect()) }
 }
 
+/// Whether what was typed means yes.
+pub fn means_yes(typed: &str) -> bool {
+    matches!(typed.trim().to_lowercase().as_str(), "y" | "yes")
+}
+
 /// Writes `value` as JSON on one line, with the control characters that JSON needn't escape (U+007F to U+009F) escaped
 /// too: it may be read on a terminal.
 ///

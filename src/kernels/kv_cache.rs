@@ -109,7 +109,7 @@ impl KvCache {
         }
     }
 
-    /// Writes keys and values of the first `len` tokens, head by head, little-endian.
+    /// Writes keys and values of the first `len` tokens, head by head, in the machine's byte order.
     ///
     /// # Errors
     /// Whatever writing to `out` gives.
@@ -240,6 +240,33 @@ mod tests {
                 assert_eq!((0..8).map(first).collect::<Vec<_>>(), wanted);
                 assert_eq!(first(8), 0.0, "beyond what was asked for");
             }
+        }
+    }
+
+    #[test]
+    fn tokens_that_are_written_are_read_into_a_cache_of_another_capacity() {
+        let cpu = Cpu::with_isa(1, crate::kernels::Isa::Scalar).expect("plain kernels");
+        for (ty, width) in [(KvType::F16, 2), (KvType::F32, 4)] {
+            let mut from = KvCache::new(ty, 2, 2, 4, 9).expect("room");
+            let k: Vec<f32> = (0..5 * 2 * 4).map(|i| i as f32).collect();
+            let v: Vec<f32> = k.iter().map(|x| -x).collect();
+            (0..2).for_each(|layer| cpu.kv_store(&mut from, layer, 0, &k, &v));
+            let mut bytes = Vec::new();
+            from.write_tokens(3, &mut bytes).expect("written");
+            assert_eq!(bytes.len(), 2 * 2 * 2 * 3 * 4 * width);
+            let mut to = KvCache::new(ty, 2, 2, 4, 3).expect("room");
+            to.read_tokens(3, &mut bytes.as_slice()).expect("read");
+            let mut again = Vec::new();
+            to.write_tokens(3, &mut again).expect("written");
+            assert!(bytes == again && bytes.iter().any(|&b| b != 0));
+            // The second layer's second head's values of token 2, where this cache has them.
+            let at = to.head_start(1, Half::Values, 1) + 2 * 4;
+            let found: Vec<f32> = match &to.data {
+                KvData::F16(d) => d[at..at + 4].iter().map(|&x| f16::from_bits(x).to_f32()).collect(),
+                KvData::F32(d) => d[at..at + 4].to_vec(),
+            };
+            assert_eq!(found, [-20.0, -21.0, -22.0, -23.0]);
+            assert!(to.read_tokens(3, &mut &bytes[1..]).is_err(), "cut off");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The language model: Qwen2.5 blocks with grouped-query attention, M-RoPE and SwiGLU.
 
+use std::io::{self, Read, Write};
+
 use super::compute::{CacheShape, Compute, HeadDims, Input, Job, Place, View};
 use super::positions::Position;
 use super::rope::{Yarn, inverse_frequencies, mrope_tables};
@@ -7,7 +9,6 @@ use super::weights::{Linear, Loader, Precision};
 use super::{ModelError, TextConfig};
 use crate::gguf::Gguf;
 use crate::kernels::KvType;
-use std::io::{self, Read, Write};
 
 /// Weights of one transformer block.
 struct Block<C: Compute> {

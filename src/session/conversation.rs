@@ -190,15 +190,14 @@ impl<'e> Session<'e> {
         options: &GenerateOptions,
         on_event: &mut OnEvent<'_>,
     ) -> Result<Option<Answer>, SessionError> {
-        let (Some(said), Some(before)) = (self.messages.pop_if(|m| m.role == Role::Assistant), self.starts.pop())
-        else {
-            return Ok(None);
-        };
+        let Some(said) = self.messages.pop_if(|m| m.role == Role::Assistant) else { return Ok(None) };
+        let starts = self.starts.clone();
         let answer = self.answer_last(options, on_event, Instant::now());
         if answer.is_err() {
             self.messages.push(said);
-            self.starts.push(before);
         }
+        // The exchange begins where it began, however much of it was known this time.
+        self.starts = starts;
         answer.map(Some)
     }
 

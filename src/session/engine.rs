@@ -61,6 +61,7 @@ pub struct Engine {
     pub(super) pads: Option<PadTokens>,
     pub(super) ctx: usize,
     pub(super) kv_type: KvType,
+    yarn: Option<Yarn>,
     vision_precision: Precision,
     model: PathBuf,
     mapped_bytes: u64,
@@ -123,6 +124,7 @@ impl Engine {
             pads,
             ctx,
             kv_type: options.kv_type,
+            yarn: options.yarn,
             vision_precision: options.vision_precision,
             model: options.model.clone(),
             mapped_bytes: gguf.mapped_bytes(),
@@ -173,6 +175,11 @@ impl Engine {
             hash.update(&tensor.bytes()[..tensor.bytes().len().min(BEGINNING)]);
         }
         hash.finalize().into()
+    }
+
+    /// What the contents of a KV cache depend on beside the weights.
+    pub(super) fn cache_settings(&self) -> String {
+        format!("{:?} {:?} {:?}", self.kv_type, self.yarn, self.vision_precision)
     }
 
     /// The kernels and threads in use.

@@ -48,9 +48,10 @@ impl Session<'_> {
         Some(Undone { text, media })
     }
 
-    /// Tokens that the KV cache holds.
+    /// Tokens of the conversation that the KV cache holds.
     pub fn held_tokens(&self) -> usize {
-        self.cached.len()
+        // After `clear` it still holds what was said before, in case that is said again.
+        if self.messages.is_empty() { 0 } else { self.cached.len() }
     }
 
     /// The pictures and clips of the conversation, in order.
@@ -61,21 +62,21 @@ impl Session<'_> {
     /// Takes medium `index` (from 0, as [`Session::media`] counts) out of the conversation; what was said about it stays.
     /// What followed it is read again with the next question.
     pub fn drop_medium(&mut self, index: usize) -> Option<MediaReport> {
-        let mut left = index;
-        for message in &mut self.messages {
-            let here = message.media().count();
-            if left >= here {
-                left -= here;
-                continue;
-            }
-            let is_medium = |part: &PastPart| matches!(part, PastPart::Medium(_));
-            let at = message.parts.iter().enumerate().filter(|(_, part)| is_medium(part)).nth(left)?.0;
-            return match message.parts.remove(at) {
-                PastPart::Medium(medium) => Some(medium.report()),
-                PastPart::Text(_) => None,
-            };
+        let (message, part) = self
+            .messages
+            .iter()
+            .enumerate()
+            .flat_map(|(m, message)| (0..message.parts.len()).map(move |p| (m, p)))
+            .filter(|&(m, p)| matches!(self.messages[m].parts[p], PastPart::Medium(_)))
+            .nth(index)?;
+        let exchange = self.messages[..message].iter().filter(|m| m.role == Role::User).count();
+        let known = self.starts.get(exchange).copied().unwrap_or(0);
+        self.truncate(known);
+        self.starts.iter_mut().for_each(|start| *start = known.min(*start));
+        match self.messages[message].parts.remove(part) {
+            PastPart::Medium(medium) => Some(medium.report()),
+            PastPart::Text(_) => None,
         }
-        None
     }
 
     /// Measures a medium as a question with it would: what it is resized to, and the tokens that it costs.
@@ -85,6 +86,14 @@ impl Session<'_> {
     pub fn measure(&self, medium: &Medium, options: &MediaOptions) -> Result<KeptMedium, SessionError> {
         let prepared = PreparedMedium::new(medium, options, &self.engine.patch_config()?)?;
         Ok(KeptMedium(Arc::new(prepared)))
+    }
+
+    /// Measures for this model what was measured for another.
+    ///
+    /// # Errors
+    /// As [`Session::measure`]; and of a clip that came out of a saved conversation only the name is left.
+    pub fn measure_again(&self, kept: &KeptMedium) -> Result<KeptMedium, SessionError> {
+        Ok(KeptMedium(Arc::new(kept.0.again(&self.engine.patch_config()?)?)))
     }
 }
 

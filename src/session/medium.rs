@@ -48,6 +48,9 @@ pub struct MediaOptions {
     pub fit: bool,
 }
 
+/// Tokens of one medium that a saved conversation may claim: more than any context holds.
+const MAX_TOKENS: usize = 1 << 24;
+
 /// The pixels of one token.
 const TOKEN_PIXELS: usize = 28 * 28;
 
@@ -326,6 +329,19 @@ impl PreparedMedium {
         Some(resize_bicubic(&picture.image, width, height))
     }
 
+    /// The same source, measured for a model with another patch size.
+    pub fn again(&self, config: &PatchConfig) -> Result<PreparedMedium, SessionError> {
+        match &self.source {
+            Prepared::Picture { picture, budget, .. } => {
+                let mut again = Self::picture(picture, *budget, config)?;
+                again.report.original = self.report.original;
+                Ok(again)
+            }
+            Prepared::Clip { clip, part, sampling, fit, .. } => Self::clip(clip, *part, (*sampling, *fit), config),
+            Prepared::Absent => Err(SessionError::Absent { name: self.report.name.clone() }),
+        }
+    }
+
     /// A medium of a saved conversation; of a picture, `pixels` are those that [`PreparedMedium::pixels`] gave. `None`
     /// where the numbers contradict each other.
     pub fn restored(report: MediaReport, key: MediaKey, pixels: Option<Rgb8>, config: &PatchConfig) -> Option<Self> {
@@ -335,7 +351,10 @@ impl PreparedMedium {
         let sides = h.checked_mul(config.patch_size)? == height && w.checked_mul(config.patch_size)? == width;
         let whole = h.is_multiple_of(merge) && w.is_multiple_of(merge);
         let picture = report.kind == MediaKind::Image;
-        if tokens == 0 || tokens != report.tokens || !sides || !whole || picture != pixels.is_some() {
+        // Times become positions: they stay far from where those would overflow.
+        let times = [report.seconds_per_group.unwrap_or(0.0), report.start.unwrap_or(0.0)];
+        let sane = times.iter().all(|t| (0.0..1e9).contains(t)) && tokens <= MAX_TOKENS;
+        if tokens == 0 || tokens != report.tokens || !sane || !sides || !whole || picture != pixels.is_some() {
             return None;
         }
         let source = match pixels {

@@ -13,7 +13,6 @@ use super::conversation::Session;
 use super::error::SessionError;
 use super::medium::{MediaKey, MediaReport, PreparedMedium};
 use super::prompt::{PastMessage, PastPart};
-use crate::kernels::KvType;
 use crate::media::{Limits, MediaError, Source, load_picture, write_png};
 use crate::text::Role;
 
@@ -47,14 +46,16 @@ pub enum SavedError {
 pub enum Loaded {
     /// With all that was computed: the next question is answered at once.
     Whole,
-    /// It was saved with another model or another type of KV cache: the next question reads it again.
+    /// It was saved with another model or other settings of it: the next question reads it again.
     Again,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Header {
-    fingerprint: String,
-    kv_type: String,
+    /// Of the weights.
+    fingerprint: [u8; 32],
+    /// What the KV cache depends on beside them.
+    settings: String,
     tokens: usize,
     starts: Vec<usize>,
     messages: Vec<SavedMessage>,
@@ -62,16 +63,8 @@ struct Header {
 
 #[derive(Serialize, Deserialize)]
 struct SavedMessage {
-    role: SavedRole,
+    role: String,
     parts: Vec<SavedPart>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum SavedRole {
-    System,
-    User,
-    Assistant,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -100,8 +93,8 @@ impl Session<'_> {
         let messages = self.messages.iter().map(|m| saved_message(m, &mut pictures)).collect::<io::Result<_>>()?;
         let state = self.state.as_ref().filter(|_| whole);
         let header = Header {
-            fingerprint: hex(&self.engine.fingerprint()),
-            kv_type: kv_name(self.engine.kv_type).to_owned(),
+            fingerprint: self.engine.fingerprint(),
+            settings: self.engine.cache_settings(),
             tokens: state.map_or(0, |s| s.len()),
             starts: self.starts.clone(),
             messages,
@@ -145,16 +138,16 @@ impl Session<'_> {
                     }
                 });
             }
-            messages.push(PastMessage { role: message.role.into(), parts });
+            let role = Role::from_name(&message.role).ok_or(SavedError::Damaged("a message is nobody's"))?;
+            messages.push(PastMessage { role, parts });
         }
-        let (tokens, questions) = (header.tokens, messages.iter().filter(|m| m.role == Role::User).count());
-        if header.starts.len() != questions || header.starts.iter().any(|&s| s > 1 << 32) {
+        if !in_turns(&messages, header.starts.len()) {
             return Err(SavedError::Damaged("its exchanges don't add up"));
         }
-        let same = header.fingerprint == hex(&self.engine.fingerprint())
-            && header.kv_type == kv_name(self.engine.kv_type)
-            && tokens <= self.engine.ctx;
-        let cached = self.read_cache(&mut input, tokens, same)?;
+        let same = header.fingerprint == self.engine.fingerprint()
+            && header.settings == self.engine.cache_settings()
+            && header.tokens <= self.engine.ctx;
+        let cached = self.read_cache(&mut input, header.tokens, same)?;
         self.messages = messages;
         self.starts = header.starts;
         Ok(if cached { Loaded::Whole } else { Loaded::Again })
@@ -243,6 +236,16 @@ fn cut_off(e: io::Error) -> SavedError {
     if e.kind() == io::ErrorKind::UnexpectedEof { SavedError::Damaged("it is cut off") } else { SavedError::Io(e) }
 }
 
+/// Whether these are `exchanges` questions with their answers, a system message perhaps before them.
+fn in_turns(messages: &[PastMessage], exchanges: usize) -> bool {
+    let turns = match messages.first() {
+        Some(first) if first.role == Role::System => &messages[1..],
+        _ => messages,
+    };
+    let roles = [Role::User, Role::Assistant];
+    turns.len() == 2 * exchanges && turns.iter().zip(roles.iter().cycle()).all(|(m, role)| m.role == *role)
+}
+
 fn has_media(message: &SavedMessage) -> bool {
     message.parts.iter().any(|part| matches!(part, SavedPart::Medium(_)))
 }
@@ -266,11 +269,6 @@ fn restored(
 }
 
 fn saved_message(message: &PastMessage, pictures: &mut Vec<Vec<u8>>) -> io::Result<SavedMessage> {
-    let role = match message.role {
-        Role::System => SavedRole::System,
-        Role::Assistant => SavedRole::Assistant,
-        _ => SavedRole::User,
-    };
     let mut parts = Vec::new();
     for part in &message.parts {
         parts.push(match part {
@@ -290,28 +288,7 @@ fn saved_message(message: &PastMessage, pictures: &mut Vec<Vec<u8>>) -> io::Resu
             }
         });
     }
-    Ok(SavedMessage { role, parts })
-}
-
-impl From<SavedRole> for Role {
-    fn from(role: SavedRole) -> Role {
-        match role {
-            SavedRole::System => Role::System,
-            SavedRole::User => Role::User,
-            SavedRole::Assistant => Role::Assistant,
-        }
-    }
-}
-
-fn kv_name(ty: KvType) -> &'static str {
-    match ty {
-        KvType::F16 => "f16",
-        KvType::F32 => "f32",
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    Ok(SavedMessage { role: message.role.name().to_owned(), parts })
 }
 
 /// Passes bytes on, and hashes them.

@@ -15,6 +15,7 @@ use rustyline::{Context, Helper};
 use super::command::COMMANDS;
 use super::paths::looks_like_media;
 use crate::cli::exit::CliError;
+use crate::cli::screen::{means_yes, one_line};
 
 /// Lines that are remembered.
 const HISTORY: usize = 2000;
@@ -57,6 +58,18 @@ impl Editor {
             let _ = inner.load_history(file);
         }
         Ok(Editor { inner, history })
+    }
+
+    /// Asks yes or no; Ctrl-C and Ctrl-D give `given_up`.
+    ///
+    /// # Errors
+    /// The terminal can't be read from.
+    pub fn agrees(&mut self, question: &str, given_up: bool) -> Result<bool, CliError> {
+        match self.inner.readline(&format!("{} [y/N] ", one_line(question))) {
+            Ok(typed) => Ok(means_yes(&typed)),
+            Err(ReadlineError::Interrupted | ReadlineError::Eof) => Ok(given_up),
+            Err(e) => Err(failed(e)),
+        }
     }
 
     /// Reads a line that begins with `draft`.

@@ -37,6 +37,9 @@ impl Repl<'_> {
         if said.is_empty() {
             return Err(CommandError::Nothing("nothing has been said yet").into());
         }
+        if file.exists() && self.style.talking && !self.agrees(&format!("Replace {}?", file.display()))? {
+            return Ok(());
+        }
         let model = self.engine.model_path().display().to_string();
         let ending = file.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
         let bytes = match ending.as_str() {
@@ -54,19 +57,10 @@ impl Repl<'_> {
     }
 }
 
-fn role(role: Role) -> &'static str {
-    match role {
-        Role::System => "system",
-        Role::Assistant => "assistant",
-        _ => "user",
-    }
-}
-
 fn json(model: &str, said: &[Said]) -> Vec<u8> {
-    let message = |s: &'_ Said| (role(s.role), s.media.iter().map(KeptMedium::report).collect::<Vec<_>>());
     let messages = said.iter().map(|s| {
-        let (role, media) = message(s);
-        Message { role, text: &s.text, media }
+        let media = s.media.iter().map(KeptMedium::report).collect();
+        Message { role: s.role.name(), text: &s.text, media }
     });
     let mut out = Vec::new();
     // Writing to memory can't fail, and these types have no keys that aren't text.
@@ -89,7 +83,8 @@ fn markdown(said: &[Said], file: &Path) -> Result<String, CliError> {
     let mut out = String::from("# Conversation\n");
     let mut n = 0;
     for message in said {
-        let _ = write!(out, "\n## {}\n\n", if message.role == Role::Assistant { "Answer" } else { role(message.role) });
+        let _ =
+            write!(out, "\n## {}\n\n", if message.role == Role::Assistant { "Answer" } else { message.role.name() });
         for medium in &message.media {
             n += 1;
             let name = medium.report().name.replace(['[', ']', '\n', '\\', '<', '>'], "_");
@@ -129,7 +124,7 @@ figure { margin: 0 0 .5rem; } img { max-width: 100%; max-height: 24rem; } figcap
 fn html(model: &str, said: &[Said]) -> String {
     let mut out = String::from(PAGE);
     for message in said {
-        let _ = write!(out, "<section class=\"{}\">", role(message.role));
+        let _ = write!(out, "<section class=\"{}\">", message.role.name());
         for medium in &message.media {
             out.push_str("<figure>");
             if let Some(bytes) = png(medium) {

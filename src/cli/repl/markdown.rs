@@ -222,10 +222,7 @@ impl Markdown {
                 self.code = !self.code;
                 rest = &rest[1..];
                 self.restyle(out);
-            } else if !self.code
-                && rest.starts_with("**")
-                && rest != word.get(..2).filter(|_| word.len() == 2).unwrap_or("\0")
-            {
+            } else if !self.code && rest.starts_with("**") && word != "**" {
                 self.bold = !self.bold;
                 rest = &rest[2..];
                 self.restyle(out);

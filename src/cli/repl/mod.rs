@@ -20,7 +20,7 @@ use super::ask::Asker;
 use super::exit::{CliError, in_words};
 use super::interrupt;
 use super::report::Before;
-use super::screen::{Manner, one_line};
+use super::screen::Manner;
 use crate::session::{Engine, GenerateOptions, KeptMedium, Medium, SessionError, Turn, TurnPart};
 use command::Command;
 use editor::{Editor, Typed};
@@ -37,6 +37,8 @@ pub struct Carried {
     pub system: Option<String>,
     /// To be shown with the next question.
     pub media: Vec<Medium>,
+    /// To be shown too, as it was measured for the model before.
+    pub pending: Vec<KeptMedium>,
     /// The conversation so far, as `/save` writes it.
     pub saved: Option<Vec<u8>>,
 }
@@ -72,6 +74,8 @@ pub struct Repl<'e> {
     manner: Manner,
     /// What the next line begins with, after `/edit`.
     draft: String,
+    /// Where a person types.
+    editor: Option<Editor>,
 }
 
 impl<'e> Repl<'e> {
@@ -81,16 +85,19 @@ impl<'e> Repl<'e> {
     /// The model can't take what is to be shown, or what was said.
     pub fn new(
         engine: &'e Engine,
-        carried: Carried,
+        carried: &Carried,
         before: Before,
         (style, manner): (Style, Manner),
     ) -> Result<Repl<'e>, CliError> {
-        let mut asker = Asker::new(engine, carried.options, manner, style.json);
+        let mut asker = Asker::new(engine, carried.options.clone(), manner, style.json);
         asker.typeset = style.talking && manner.color;
-        let (system, pending, draft) = (carried.system, Vec::new(), String::new());
-        let mut repl = Repl { engine, asker, system, pending, before, style, manner, draft };
-        if let Some(saved) = carried.saved {
-            repl.take_over(&saved)?;
+        let (system, pending, draft) = (carried.system.clone(), Vec::new(), String::new());
+        let mut repl = Repl { engine, asker, system, pending, before, style, manner, draft, editor: None };
+        if let Some(saved) = &carried.saved {
+            repl.take_over(saved)?;
+        }
+        for kept in &carried.pending {
+            repl.pending.push(repl.asker.session().measure_again(kept)?);
         }
         carried.media.iter().try_for_each(|medium| repl.attach(medium, None))?;
         Ok(repl)
@@ -120,10 +127,12 @@ impl<'e> Repl<'e> {
     fn with_a_person(&mut self) -> Result<Next, CliError> {
         interrupt::only_stops_answers();
         self.manner.note("Ask away; /help lists the commands, Ctrl-D ends.");
-        let mut editor = Editor::new(self.manner.color)?;
+        self.editor = Some(Editor::new(self.manner.color)?);
         loop {
             let draft = std::mem::take(&mut self.draft);
-            match editor.read(&draft)? {
+            let typed = self.editor.as_mut().map_or(Ok(Typed::End), |editor| editor.read(&draft))?;
+            interrupt::forget();
+            match typed {
                 Typed::Line(line) if line.trim().is_empty() => {}
                 Typed::Line(line) => match self.line(line.trim()) {
                     Ok(None) => {}
@@ -135,8 +144,13 @@ impl<'e> Repl<'e> {
                     }
                     Err(e) => self.manner.error(&in_words(&e)),
                 },
-                Typed::Interrupt if self.agrees("Leave the conversation?")? => return Ok(Next::Leave),
-                Typed::Interrupt => {}
+                Typed::Interrupt => {
+                    let editor = self.editor.as_mut();
+                    // A third Ctrl-C is answer enough.
+                    if editor.map_or(Ok(true), |editor| editor.agrees("Leave the conversation?", true))? {
+                        return Ok(Next::Leave);
+                    }
+                }
                 Typed::End => return Ok(Next::Leave),
             }
         }
@@ -147,7 +161,7 @@ impl<'e> Repl<'e> {
         if self.style.talking {
             // A dragged path begins with a slash as commands do.
             let (files, rest) = paths::media_in(line, &|path| path.is_file());
-            let command = rest.starts_with('/') && command::parse(line).is_ok();
+            let command = !matches!(command::parse(line), Ok(None) | Err(CommandError::Unknown(_)));
             if !files.is_empty() && !command {
                 files.iter().try_for_each(|file| self.attach_file(file.as_os_str(), None))?;
                 return if rest.is_empty() { Ok(None) } else { self.ask(&rest).map(|()| None) };
@@ -292,16 +306,8 @@ impl<'e> Repl<'e> {
     }
 
     /// Asks a person yes or no; no where there is none.
-    fn agrees(&self, question: &str) -> Result<bool, CliError> {
-        if !self.style.talking {
-            return Ok(false);
-        }
-        let mut err = io::stderr();
-        let _ = write!(err, "{} [y/N] ", one_line(question));
-        let _ = err.flush();
-        let line = next_line(&mut io::stdin().lock(), &mut 0)?.unwrap_or_default();
-        interrupt::forget();
-        Ok(matches!(line.to_lowercase().as_str(), "y" | "yes"))
+    fn agrees(&mut self, question: &str) -> Result<bool, CliError> {
+        self.editor.as_mut().map_or(Ok(false), |editor| editor.agrees(question, false))
     }
 }
 
