@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::bench::Spec;
+pub use super::many::ManyArgs;
 pub use super::store_args::{CompletionsArgs, ConfigArgs, DefaultArgs, ListArgs, ManArgs, PullArgs, RmArgs, ShowArgs};
 
 /// The pages `--help` can't show at a glance.
@@ -44,7 +45,8 @@ Examples:
   qlens describe scan.jpg --max-pixels 400000     # fewer picture tokens: quicker, less detail
   qlens describe clip.mp4 --fps 1 -p \"What happens?\"
   qlens describe 'clip.mp4#t=12.5,40' -p \"Who comes in?\"  # from 12.5 to 40 seconds
-  qlens describe --as-clip --fps 4 frame-*.png")]
+  qlens describe --as-clip --fps 4 frame-*.png
+  qlens describe photos/ --jsonl --resume done.jsonl > all.jsonl   # each file on its own; goes on after any break")]
     Describe(DescribeArgs),
     /// Talk, with or without pictures and clips; -p asks one thing and ends
     #[command(after_help = "\
@@ -149,7 +151,7 @@ Examples:
 #[derive(Debug, Args)]
 pub struct DescribeArgs {
     /// Pictures and clips, in the order in which the model sees them; - reads one from standard input, and clip.mp4#t=12.5,40
-    /// is a part of a clip
+    /// is a part of a clip. Folders, quoted patterns ('scans/*.png') and @LIST, a file of names, mean the files in them
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// The question [default: to describe what is seen]
@@ -159,8 +161,17 @@ pub struct DescribeArgs {
     #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,
     /// Print one JSON object: answer, tokens, timings, media
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["each", "jsonl"])]
     pub json: bool,
+    /// Ask about each file on its own, not about all of them together (so do --jsonl, --resume and --shard)
+    #[arg(long)]
+    pub each: bool,
+    /// Print a JSON object for each file, on a line of its own, as they come
+    #[arg(long)]
+    pub jsonl: bool,
+    /// Many files.
+    #[command(flatten)]
+    pub many: ManyArgs,
     /// The model.
     #[command(flatten)]
     pub model: ModelArgs,

@@ -1,8 +1,13 @@
-//! `qlens describe`: pictures and a question in, the answer out.
+//! `qlens describe`: pictures and a question in, the answer out; about all files together, or about each on its own.
+
+mod each;
+
+use std::path::PathBuf;
 
 use super::args::{DescribeArgs, KvKind};
 use super::ask::Asker;
 use super::exit::CliError;
+use super::many::{self, Accepted};
 use super::report::Before;
 use super::screen::Manner;
 use super::setup;
@@ -21,8 +26,13 @@ pub fn run(args: &DescribeArgs, manner: &Manner) -> Result<(), CliError> {
         sampling: setup::sampling(&args.sampling, false),
         media: setup::media_options(&args.media)?,
     };
+    let files = many::chosen(&args.files, &args.many, Accepted { documents: false })?;
+    if args.each || args.jsonl || args.many.resume.is_some() || args.many.shard.is_some() {
+        return each::run(args, &files, options, manner);
+    }
+    let files: Vec<PathBuf> = files.into_iter().map(PathBuf::from).collect();
     // Before the model: a mistyped name should not wait for it.
-    let media = setup::media(&args.files, &args.media, manner)?;
+    let media = setup::media(&files, &args.media, manner)?;
     let engine = setup::engine(&args.model, KvKind::F16, manner)?;
     let before = Before { load_s: engine.seconds, read_s: media.seconds };
     let prompt = args.prompt.as_deref().unwrap_or(default_prompt(&media.value));

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::many::ResumeError;
 use super::repl::CommandError;
 use super::settings::SettingsError;
 use crate::gguf::GgufError;
@@ -217,6 +218,70 @@ pub enum CliError {
         /// Which line, from 1.
         line: usize,
     },
+    /// Nothing among what was named.
+    #[error("{place}: there is nothing to look at in it")]
+    NoneIn {
+        /// The folder or list.
+        place: String,
+    },
+    /// A pattern that can't be used, or that nothing matches.
+    #[error("{pattern}: {problem}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// Why.
+        problem: String,
+    },
+    /// A clip where a picture is wanted.
+    #[error("{name}: is a clip; say when to look, as in {name}#t=12.5 or {name}#t=10,20, or how often with --fps")]
+    NoTime {
+        /// The clip.
+        name: String,
+    },
+    /// A time that a clip doesn't have.
+    #[error("{name}: {seconds} s is outside of the clip, which lasts {duration:.2} s")]
+    OutsideClip {
+        /// The clip.
+        name: String,
+        /// The time.
+        seconds: f64,
+        /// How long it is.
+        duration: f64,
+    },
+    /// A clip that shows nothing at a time.
+    #[error("{name}: no frame can be decoded at {seconds} s")]
+    NoFrame {
+        /// The clip.
+        name: String,
+        /// The time.
+        seconds: f64,
+    },
+    /// None of the pages that were asked for.
+    #[error("{name}: has {pages} pages, none of which is among --pages")]
+    NoSuchPages {
+        /// The document.
+        name: String,
+        /// How many it has.
+        pages: usize,
+    },
+    /// A file that a run can't be gone on with.
+    #[error("{path}: {source}")]
+    Resume {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ResumeError,
+    },
+    /// Of many files, some couldn't be done; each was told.
+    #[error("{failed} of {total} files could not be done, or not wholly")]
+    SomeFailed {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        total: usize,
+        /// The code that all of them would have ended with, or that of no special reason.
+        exit: Exit,
+    },
     /// A file that a search can't be gone on with.
     #[error("{path}: {source}")]
     Journal {
@@ -250,6 +315,10 @@ impl CliError {
             | CliError::ClipInList { .. }
             | CliError::OneClip { .. }
             | CliError::Journal { .. }
+            | CliError::NoTime { .. }
+            | CliError::OutsideClip { .. }
+            | CliError::NoSuchPages { .. }
+            | CliError::Resume { .. }
             | CliError::PixelsCrossed { .. }
             | CliError::ForcedToken { .. }
             | CliError::TraceTooLarge { .. }
@@ -261,6 +330,9 @@ impl CliError {
             CliError::Saved { source: SavedError::Session(e), .. } => session(e),
             CliError::Saved { .. } => Exit::BadData,
             CliError::Editor(_) => Exit::Io,
+            CliError::NoneIn { .. } | CliError::Pattern { .. } => Exit::NoInput,
+            CliError::NoFrame { .. } => Exit::BadData,
+            CliError::SomeFailed { exit, .. } => *exit,
             CliError::NoModel | CliError::UnknownModel { .. } => Exit::NoModel,
             CliError::NoConfigFolder => Exit::Io,
             CliError::Settings(e) => settings(e),
@@ -325,6 +397,7 @@ fn media(e: &MediaError) -> Exit {
         MediaErrorKind::BadContent => Exit::BadData,
         MediaErrorKind::Io => Exit::Io,
         MediaErrorKind::Usage => Exit::Usage,
+        MediaErrorKind::Missing => Exit::Failed,
     }
 }
 

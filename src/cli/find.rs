@@ -91,11 +91,8 @@ impl Search<'_> {
         };
         let mut progress = Progress::start(self.manner, "getting ready");
         let mut on_event = |event: Event<'_>| {
-            match event {
-                // The words are no answer yet.
-                Event::Text(_) => progress.say("answering"),
-                event => progress.event(&event),
-            }
+            // The words are no answer yet.
+            progress.unseen(&event);
             ControlFlow::Continue(())
         };
         let clip = self.clip.clone();

@@ -14,6 +14,7 @@ mod find;
 pub mod inspect;
 mod interrupt;
 mod log;
+mod many;
 mod memory;
 mod models;
 mod pages;

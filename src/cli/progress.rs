@@ -23,6 +23,8 @@ pub struct Progress(Option<Shown>);
 #[derive(Debug)]
 struct Shown {
     bar: ProgressBar,
+    /// Stands before whatever is said.
+    place: String,
     // Dropped: the waiting thread ends without showing anything.
     _patience: Sender<()>,
 }
@@ -44,44 +46,67 @@ impl Progress {
                 waiting.enable_steady_tick(Duration::from_millis(100));
             }
         });
-        Progress(Some(Shown { bar, _patience: patience }))
+        Progress(Some(Shown { bar, place: String::new(), _patience: patience }))
+    }
+
+    /// From now on this stands before whatever is said: which of many things it is about.
+    pub fn place(&mut self, place: &str) {
+        if let Some(shown) = &mut self.0 {
+            shown.place = one_line(place).into_owned();
+        }
+    }
+
+    /// Does something that prints, without the line in between.
+    pub fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        match &self.0 {
+            Some(Shown { bar, .. }) => bar.suspend(print),
+            None => print(),
+        }
     }
 
     /// Follows what the session does; ends at the first words of the answer.
     pub fn event(&mut self, event: &Event<'_>) {
-        let Some(Shown { bar, .. }) = &self.0 else { return };
+        let Some(Shown { bar, place, .. }) = &self.0 else { return };
         match *event {
             Event::Encoding { index, total, done, steps, frames } => {
                 let which = if total > 1 { format!(" at {} of {total}", index + 1) } else { String::new() };
                 match frames {
-                    None => show(bar, BAR, format!("looking{which}"), (done, steps)),
+                    None => show(bar, BAR, format!("{place}looking{which}"), (done, steps)),
                     Some(f) => {
                         let frames = format!("{} of {} frames read, {} seen", f.decoded, f.total, f.encoded);
-                        show(bar, CLIP_BAR, format!("looking{which}: {frames}"), (done, steps));
+                        show(bar, CLIP_BAR, format!("{place}looking{which}: {frames}"), (done, steps));
                     }
                 }
             }
-            Event::Prefill { done, total } => show(bar, BAR, "reading the question".to_owned(), (done, total)),
+            Event::Prefill { done, total } => show(bar, BAR, format!("{place}reading the question"), (done, total)),
             Event::Text(_) => self.stop(),
             Event::Tick => {}
         }
     }
 
+    /// Follows what the session does where the words of the answer aren't shown as they come.
+    pub fn unseen(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Text(_) => self.say("answering"),
+            event => self.event(event),
+        }
+    }
+
     /// Says what is being done now, and how much of it is done.
     pub fn count(&mut self, what: &str, done: usize, total: usize) {
-        if let Some(Shown { bar, .. }) = &self.0 {
-            show(bar, BAR, what.to_owned(), (done, total));
+        if let Some(Shown { bar, place, .. }) = &self.0 {
+            show(bar, BAR, format!("{place}{what}"), (done, total));
         }
     }
 
     /// Says what is being done now, where there is nothing to count.
     pub fn say(&mut self, what: &str) {
-        if let Some(Shown { bar, .. }) = &self.0 {
+        if let Some(Shown { bar, place, .. }) = &self.0 {
             if bar.length().is_some() {
                 bar.set_style(style(SPINNER));
                 bar.unset_length();
             }
-            bar.set_message(one_line(what).into_owned());
+            bar.set_message(format!("{place}{}", one_line(what)));
         }
     }
 

@@ -52,16 +52,15 @@ pub fn media(files: &[PathBuf], args: &MediaArgs, manner: &Manner) -> Result<Tim
             files.iter().map(|file| medium(file.as_os_str())).collect::<Result<_, _>>()?
         };
         for medium in &loaded {
-            if let Medium::Clip(clip, part) = medium {
-                tell_about(clip, *part, manner);
-            }
+            tell_about(medium, manner);
         }
         Ok(loaded)
     })
 }
 
 /// What to know before the answer is read.
-fn tell_about(clip: &Clip, part: Option<Part>, manner: &Manner) {
+pub fn tell_about(medium: &Medium, manner: &Manner) {
+    let Medium::Clip(clip, part) = medium else { return };
     let name = &clip.info().name;
     if let Some(warning) = &clip.info().warning {
         manner.note(&format!("{name}: {warning}"));
@@ -77,9 +76,7 @@ fn tell_about(clip: &Clip, part: Option<Part>, manner: &Manner) {
 /// It can't be read.
 pub fn one_medium(arg: &OsStr, manner: &Manner) -> Result<Medium, CliError> {
     let medium = medium(arg)?;
-    if let Medium::Clip(clip, part) = &medium {
-        tell_about(clip, *part, manner);
-    }
+    tell_about(&medium, manner);
     Ok(medium)
 }
 

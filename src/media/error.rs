@@ -42,6 +42,7 @@ impl MediaError {
             | P::FrameCounts { .. }
             | P::FrameRate { .. }
             | P::PartOutside { .. }
+            | P::NoPage { .. }
             | P::TooFewTokens { .. } => MediaErrorKind::Usage,
             P::Empty
             | P::FileTooLarge { .. }
@@ -61,7 +62,10 @@ impl MediaError {
             | P::TooManyFrames { .. }
             | P::SizesDiffer { .. }
             | P::NotCompiled
-            | P::AspectRatio { .. } => MediaErrorKind::BadContent,
+            | P::AspectRatio { .. }
+            | P::DocumentDamaged { .. }
+            | P::DocumentLocked => MediaErrorKind::BadContent,
+            P::NoPoppler { .. } => MediaErrorKind::Missing,
         }
     }
 }
@@ -98,6 +102,8 @@ pub enum MediaErrorKind {
     Io,
     /// An option's value can't be met (exit code 2).
     Usage,
+    /// A program that is needed isn't installed (exit code 1).
+    Missing,
 }
 
 /// What is wrong with a medium.
@@ -296,6 +302,32 @@ pub enum MediaProblem {
     /// The program was built without the feature `video`.
     #[error("this program was compiled without video; it reads pictures only")]
     NotCompiled,
+    /// A document whose pages nothing here can draw.
+    #[error(
+        "PDF documents are read with {program}, which isn't installed here: install poppler's programs \
+         (Debian, Ubuntu, Fedora: poppler-utils; Arch, Homebrew: poppler)"
+    )]
+    NoPoppler {
+        /// The program.
+        program: String,
+    },
+    /// A document that poppler refuses.
+    #[error("the document is damaged or can't be drawn ({detail})")]
+    DocumentDamaged {
+        /// Its reason.
+        detail: String,
+    },
+    /// A document that wants a password.
+    #[error("the document is locked with a password; save a copy without one")]
+    DocumentLocked,
+    /// A page that isn't there.
+    #[error("there is no page {number}: the document has {pages}")]
+    NoPage {
+        /// The page asked for.
+        number: usize,
+        /// How many there are.
+        pages: usize,
+    },
     /// A bound of tokens below the least that a clip can have.
     #[error("at most {max_tokens} tokens are too few: two frames of it take at least {needed}")]
     TooFewTokens {

@@ -13,6 +13,7 @@
 mod animation;
 mod clip;
 mod colour;
+mod document;
 mod error;
 mod frames;
 mod jpeg;
@@ -30,13 +31,14 @@ mod sniff;
 mod source;
 mod timeline;
 
+pub use document::Document;
 pub use error::{MediaError, MediaErrorKind, MediaProblem};
 pub use frames::{ClipFrames, ClipGroups, DecodeAhead, FrameGroup, Stills};
 pub use medium::Medium;
 pub use moving::{Clip, ClipInfo, ClipPlan, ClipWarning};
 pub use patches::{PatchConfig, Patches, picture_patches, write_frame_group};
 pub use picture::{Picture, PictureInfo, load_picture};
-pub use png::write_png;
+pub use png::{write_jpeg, write_png};
 pub use resize::resize_bicubic;
 pub use rgb::Rgb8;
 pub use smart_resize::{PixelBudget, smart_resize};

@@ -23,6 +23,19 @@ pub struct Picture {
     pub info: PictureInfo,
 }
 
+impl Picture {
+    /// A picture that is at hand as pixels, such as a frame of a clip, identified by them.
+    pub fn of_pixels(image: Rgb8, name: String) -> Picture {
+        let mut hash = Sha256::new();
+        hash.update(format!("{}x{}\n", image.width, image.height));
+        hash.update(&image.data);
+        let (width, height) = (image.width, image.height);
+        let sha256 = hash.finalize().into();
+        let info = PictureInfo { name, format: PictureFormat::Png, width, height, orientation: 1, sha256 };
+        Picture { image, info }
+    }
+}
+
 /// Facts about a picture file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PictureInfo {

@@ -63,6 +63,14 @@ impl Rgb8 {
         &self.data[y * self.width * 3..][..self.width * 3]
     }
 
+    /// A part of the picture: `width` x `height` pixels from (`left`, `top`) on, as far as there are so many.
+    pub fn cut(&self, [left, top, width, height]: [usize; 4]) -> Rgb8 {
+        let (left, top) = (left.min(self.width), top.min(self.height));
+        let (width, height) = (width.min(self.width - left), height.min(self.height - top));
+        let rows = (top..top + height).flat_map(|y| &self.row(y)[left * 3..(left + width) * 3]);
+        Rgb8 { width, height, data: rows.copied().collect() }
+    }
+
     /// The picture after `turn`.
     pub(super) fn turned(self, turn: Turn) -> Rgb8 {
         if turn == Turn::NONE {
@@ -103,6 +111,15 @@ impl std::fmt::Debug for Rgb8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_is_cut_at_the_edges() {
+        let picture = Rgb8 { width: 3, height: 2, data: (0..18).collect() };
+        let part = picture.cut([1, 1, 9, 9]);
+        assert_eq!((part.width, part.height, part.data), (2, 1, vec![12, 13, 14, 15, 16, 17]));
+        let nothing = picture.cut([5, 0, 1, 1]);
+        assert_eq!((nothing.width, nothing.height, nothing.data.len()), (0, 1, 0));
+    }
 
     /// Against the definition: EXIF value → what stands in the corners of a 3x2 picture after turning it upright.
     #[test]

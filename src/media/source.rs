@@ -105,6 +105,15 @@ impl Source {
         fetched.map_err(|problem| MediaError::from(problem).at(&name))
     }
 
+    /// SHA-256 of the source's bytes; not of [`Source::Stdin`], which that would consume.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn sha256(&self) -> Result<[u8; 32], MediaError> {
+        let hash = FileData::of(self).and_then(|data| data.sha256());
+        hash.map_err(|problem| MediaError::from(problem).at(&self.name()))
+    }
+
     fn head(&self) -> Result<Vec<u8>, MediaProblem> {
         match self {
             Source::Path(path) => read_head(path),
@@ -268,7 +277,10 @@ mod tests {
         assert!(kind == MediaErrorKind::BadContent && line.ends_with(": the file is empty"), "{line}");
         let document = Source::Bytes { name: "a.pdf".to_owned(), bytes: Arc::from(*b"%PDF-1.7 ...") };
         let line = document.kind().expect_err("a document").to_string();
-        assert_eq!(line, "a.pdf: is a PDF document, which can't be read here; convert it to pictures of its pages");
+        assert_eq!(
+            line,
+            "a.pdf: is a PDF document, which can't be read here; convert it to pictures of its pages, or let `qlens parse` read it"
+        );
         let text = folder.path().join("text.jpg");
         std::fs::write(&text, b"hello, world").expect("writable");
         let (kind, line) = kind_of(&text).expect_err("text");

@@ -2,4 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod annotate;
 pub mod find;
+pub mod geometry;
+pub mod locate;
+pub mod look;
+mod said;

@@ -1,15 +1,14 @@
 //! Reading the times in what a model said.
 
-use serde_json::{Deserializer, Map, Value};
+use serde_json::{Map, Value};
 
+use super::super::said::{for_each_json, same_key, tidy};
 use super::clock::parse_clock;
 
 /// Events of one answer at most; more are a model that has got stuck.
 const MAX_EVENTS: usize = 1000;
 /// Values within values that are looked into.
 const MAX_DEPTH: usize = 8;
-/// Characters of a description that are kept.
-const MAX_DESCRIPTION: usize = 500;
 
 const STARTS: [&str; 8] =
     ["start_time", "start", "begin", "from", "start_timestamp", "time_start", "begin_time", "starttime"];
@@ -42,20 +41,10 @@ pub struct Reading {
 pub fn parse_events(answer: &str, duration: f64) -> Reading {
     let mut events = Vec::new();
     let mut empty_list = false;
-    let mut at = 0;
-    // Each complete object or list counts, so that an answer that was cut off gives what it has.
-    while let Some(found) = answer[at..].find(['{', '[']) {
-        at += found;
-        let mut values = Deserializer::from_str(&answer[at..]).into_iter::<Value>();
-        match values.next() {
-            Some(Ok(value)) => {
-                empty_list |= matches!(&value, Value::Array(list) if list.is_empty());
-                collect(&value, duration, 0, &mut events);
-                at += values.byte_offset().max(1);
-            }
-            _ => at += 1,
-        }
-    }
+    for_each_json(answer, |value| {
+        empty_list |= matches!(&value, Value::Array(list) if list.is_empty());
+        collect(&value, duration, 0, &mut events);
+    });
     if events.is_empty() && !empty_list {
         events = answer.lines().filter_map(|line| from_prose(line, duration)).collect();
     }
@@ -85,8 +74,7 @@ fn collect(value: &Value, duration: f64, depth: usize, events: &mut Vec<RawEvent
 
 fn from_object(object: &Map<String, Value>, duration: f64) -> Option<RawEvent> {
     let value = |names: &[&str]| {
-        let same = |key: &str, name: &str| key.trim().to_lowercase().replace([' ', '-'], "_") == name;
-        names.iter().find_map(|name| object.iter().find(|(key, _)| same(key, name)).map(|(_, value)| value))
+        names.iter().find_map(|name| object.iter().find(|(key, _)| same_key(key, name)).map(|(_, value)| value))
     };
     let description = value(&WORDS).and_then(Value::as_str).map(tidy).unwrap_or_default();
     let time = |value: &Value| time_of(value, duration);
@@ -173,19 +161,6 @@ fn times_in(text: &str, duration: f64, marked: bool) -> Vec<Time> {
         at += length.max(1);
     }
     times
-}
-
-/// On one line, without what a terminal would act on, and not endless.
-fn tidy(text: &str) -> String {
-    // Controls, and the marks that reorder a line.
-    let kept = |c: &char| !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let cleaned = text.split_whitespace().map(|word| word.chars().filter(kept).collect::<String>());
-    let words: Vec<String> = cleaned.filter(|word| !word.is_empty()).collect();
-    let line = words.join(" ");
-    match line.char_indices().nth(MAX_DESCRIPTION) {
-        Some((cut, _)) => format!("{}…", &line[..cut]),
-        None => line,
-    }
 }
 
 #[cfg(test)]
