@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use super::bench::Spec;
 pub use super::many::ManyArgs;
 pub use super::store_args::{CompletionsArgs, ConfigArgs, DefaultArgs, ListArgs, ManArgs, PullArgs, RmArgs, ShowArgs};
+pub use super::task_args::{LocateArgs, ParseArgs};
 
 /// The pages `--help` can't show at a glance.
 const AFTER_HELP: &str = "\
@@ -69,6 +70,34 @@ Examples:
   qlens find \"the dog leaves\" day.mp4 --budget 60000 --resume day.json   # goes on after Ctrl-C
   qlens find \"Who speaks?\" 'talk.webm#t=10:00,20:00' --json")]
     Find(FindArgs),
+    /// Find where something is in pictures: boxes or points, in the pictures' own pixels
+    #[command(after_help = "\
+Places are told in pixels of the picture as a viewer shows it, upright, counted from its top left corner: left, top, right
+and bottom of a box, or x and y of a point. For frames of a clip, with square pixels.
+
+Examples:
+  qlens locate \"red car\" street.jpg
+  qlens locate --all \"person, bicycle\" street.jpg --annotate marked.png
+  qlens locate --points \"the submit button\" screen.png --json
+  qlens locate --all dog 'dog.mp4#t=10,20' --fps 2 --annotate frames/
+  qlens locate --all face photos/ --crops faces/
+  qlens locate --all \"apple, pear\" photos/ --coco -o fruit.json --resume done.jsonl
+  qlens locate --all \"apple, pear\" photos/ --yolo -o labels/")]
+    Locate(LocateArgs),
+    /// Read documents: pictures of pages and PDF files to Markdown, HTML, text or JSON, with the place of each block
+    #[command(after_help = "\
+Blocks (heading, paragraph, table, formula, figure, list, caption) come in reading order. Boxes are in pixels of the picture
+as a viewer shows it, upright; of a PDF document, of its page drawn with --dpi. Pages of PDF documents are drawn by poppler's
+pdftoppm, where it is installed (package poppler-utils). What had to be repaired in the model's HTML is told.
+
+Examples:
+  qlens parse scan.png                            # Markdown
+  qlens parse report.pdf --pages 1-3 -o report.md --figures figures/
+  qlens parse scan.png --to text
+  qlens parse scan.png --annotate layout.html     # open it in a browser: the layout beside the original
+  qlens parse 'scans/*.png' --jsonl --resume done.jsonl > blocks.jsonl
+  qlens parse letter.jpg --max-pixels 2000000     # sees small print better, and takes longer")]
+    Parse(ParseArgs),
     /// Show what a GGUF file holds: metadata, tensors, sizes
     #[command(after_help = "\
 Examples:
@@ -415,9 +444,9 @@ pub enum KvKind {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Answer")]
 pub struct SamplingArgs {
-    /// Stop after this many tokens
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
-    pub max_tokens: u32,
+    /// Stop after this many tokens [default: 1024; in `parse` 8192]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    pub max_tokens: Option<u32>,
     /// Temperature: 0 always takes the likeliest token, 0.7 is lively [default: 0; in a chat at a terminal 0.7]
     #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = parse_temperature)]
     pub temp: Option<f32>,
@@ -436,6 +465,13 @@ pub struct SamplingArgs {
     /// The same seed gives the same answer [default: 0; in a chat at a terminal a new one each time]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+}
+
+impl SamplingArgs {
+    /// After how many tokens an answer ends, where `default` is a command's own bound.
+    pub fn max_tokens(&self, default: u32) -> usize {
+        self.max_tokens.unwrap_or(default) as usize
+    }
 }
 
 /// How closely the model looks.
@@ -509,6 +545,6 @@ fn parse_share_or_zero(typed: &str) -> Result<f32, String> {
     in_range(typed, |x| (0.0..=1.0).contains(&x), "0 to 1")
 }
 
-fn parse_positive(typed: &str) -> Result<f32, String> {
+pub(super) fn parse_positive(typed: &str) -> Result<f32, String> {
     in_range(typed, |x| x > 0.0 && x <= 100.0, "above 0, at most 100")
 }

@@ -19,7 +19,7 @@ pub fn run(args: &ChatArgs, manner: &Manner) -> Result<(), CliError> {
     }
     let talking = args.prompt.is_none() && setup::stdin_is_terminal();
     let options = GenerateOptions {
-        max_tokens: args.sampling.max_tokens as usize,
+        max_tokens: args.sampling.max_tokens(1024),
         sampling: setup::sampling(&args.sampling, talking),
         media: setup::media_options(&args.media)?,
     };

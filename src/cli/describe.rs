@@ -22,7 +22,7 @@ pub fn run(args: &DescribeArgs, manner: &Manner) -> Result<(), CliError> {
         return Err(CliError::NoFile);
     }
     let options = GenerateOptions {
-        max_tokens: args.sampling.max_tokens as usize,
+        max_tokens: args.sampling.max_tokens(1024),
         sampling: setup::sampling(&args.sampling, false),
         media: setup::media_options(&args.media)?,
     };

@@ -218,6 +218,19 @@ pub enum CliError {
         /// Which line, from 1.
         line: usize,
     },
+    /// `locate` without a thing.
+    #[error("WHAT names nothing to find")]
+    NothingToFind,
+    /// One file is named for what comes of several.
+    #[error("{option} {path}: what comes of {files} files needs a folder, not one file")]
+    FolderWanted {
+        /// The option.
+        option: &'static str,
+        /// What it names.
+        path: PathBuf,
+        /// How many files are looked at.
+        files: usize,
+    },
     /// Nothing among what was named.
     #[error("{place}: there is nothing to look at in it")]
     NoneIn {
@@ -315,6 +328,8 @@ impl CliError {
             | CliError::ClipInList { .. }
             | CliError::OneClip { .. }
             | CliError::Journal { .. }
+            | CliError::NothingToFind
+            | CliError::FolderWanted { .. }
             | CliError::NoTime { .. }
             | CliError::OutsideClip { .. }
             | CliError::NoSuchPages { .. }

@@ -31,7 +31,7 @@ pub fn run(args: &FindArgs, manner: &Manner) -> Result<(), CliError> {
     let budget = media.budget.take();
     media.fit = false;
     let options = GenerateOptions {
-        max_tokens: args.sampling.max_tokens as usize,
+        max_tokens: args.sampling.max_tokens(1024),
         sampling: setup::sampling(&args.sampling, false),
         media,
     };

@@ -13,11 +13,13 @@ mod exit;
 mod find;
 pub mod inspect;
 mod interrupt;
+mod locate;
 mod log;
 mod many;
 mod memory;
 mod models;
 mod pages;
+mod parse;
 mod progress;
 mod pull;
 mod reference;
@@ -29,6 +31,7 @@ mod settings;
 mod setup;
 mod show;
 mod store_args;
+mod task_args;
 mod trace;
 
 use std::io::{self, Write};
@@ -58,6 +61,8 @@ pub fn main() -> ExitCode {
         Command::Describe(args) => describe::run(args, &manner),
         Command::Chat(args) => chat::run(args, &manner),
         Command::Find(args) => find::run(args, &manner),
+        Command::Locate(args) => locate::run(args, &manner),
+        Command::Parse(args) => parse::run(args, &manner),
         Command::Inspect(args) => inspect_command(args),
         Command::Trace(args) => trace::run(args, &manner),
         Command::Bench(args) => bench::run(args, &manner),

@@ -12,6 +12,7 @@ use super::embedded;
 use super::exit::CliError;
 use super::models;
 use super::screen::Manner;
+use super::task_args::SizeArgs;
 use crate::gguf::Gguf;
 use crate::kernels::KvType;
 use crate::media::{self, Clip, Limits, MediaKind, Part, Source};
@@ -176,13 +177,7 @@ pub fn engine(args: &ModelArgs, kv_default: KvKind, manner: &Manner) -> Result<T
 /// # Errors
 /// The bounds cross.
 pub fn media_options(args: &MediaArgs) -> Result<MediaOptions, CliError> {
-    let pixels = |typed: u64| usize::try_from(typed).unwrap_or(usize::MAX);
-    let (min_pixels, max_pixels) = (args.min_pixels.map(pixels), args.max_pixels.map(pixels));
-    if let (Some(min), Some(max)) = (min_pixels, max_pixels)
-        && min > max
-    {
-        return Err(CliError::PixelsCrossed { min, max });
-    }
+    let MediaOptions { min_pixels, max_pixels, .. } = bounds(args.min_pixels, args.max_pixels)?;
     Ok(MediaOptions {
         min_pixels,
         max_pixels,
@@ -191,6 +186,28 @@ pub fn media_options(args: &MediaArgs) -> Result<MediaOptions, CliError> {
         budget: args.budget.map(|tokens| tokens as usize),
         fit: true,
     })
+}
+
+/// The pixel bounds of pictures, where they were given.
+///
+/// # Errors
+/// The bounds cross.
+pub fn picture_options(args: &SizeArgs) -> Result<MediaOptions, CliError> {
+    bounds(args.min_pixels, args.max_pixels)
+}
+
+fn pixels(typed: u64) -> usize {
+    usize::try_from(typed).unwrap_or(usize::MAX)
+}
+
+fn bounds(min_pixels: Option<u64>, max_pixels: Option<u64>) -> Result<MediaOptions, CliError> {
+    let (min_pixels, max_pixels) = (min_pixels.map(pixels), max_pixels.map(pixels));
+    if let (Some(min), Some(max)) = (min_pixels, max_pixels)
+        && min > max
+    {
+        return Err(CliError::PixelsCrossed { min, max });
+    }
+    Ok(MediaOptions { min_pixels, max_pixels, ..MediaOptions::default() })
 }
 
 /// How tokens are chosen. A run that nobody watches, or that asks one thing, takes the likeliest token and so gives the

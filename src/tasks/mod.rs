@@ -7,4 +7,5 @@ pub mod find;
 pub mod geometry;
 pub mod locate;
 pub mod look;
+pub mod parse;
 mod said;

@@ -7,8 +7,12 @@ mod clips;
 #[cfg(feature = "video")]
 mod find;
 mod inspect;
+mod locate;
+mod many;
 mod models;
 mod output;
+mod page;
+mod parse;
 mod pull;
 mod reference;
 mod server;

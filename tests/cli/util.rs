@@ -116,6 +116,20 @@ pub fn png(width: u32, height: u32) -> Vec<u8> {
     bytes.into_inner()
 }
 
+/// Makes the model have said something else, in a `--resume` file: `change` gets each result in it.
+pub fn made_to_say(state: &Path, change: impl Fn(&mut serde_json::Value)) {
+    let lines = std::fs::read_to_string(state).expect("the resume file");
+    let mut out = String::new();
+    for (i, line) in lines.lines().enumerate() {
+        let mut value = json(line);
+        if i > 0 {
+            change(&mut value["result"]);
+        }
+        out += &format!("{value}\n");
+    }
+    std::fs::write(state, out).expect("written");
+}
+
 /// The JSON on a line.
 #[track_caller]
 pub fn json(line: &str) -> serde_json::Value {

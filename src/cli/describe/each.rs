@@ -1,7 +1,6 @@
 //! The same question about each of many files.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -87,17 +86,13 @@ impl Job for Each<'_> {
     }
 
     fn done(&mut self, _: Option<&Opened>, outcome: Outcome<Described>) -> Result<(), CliError> {
-        let mut out = io::stdout().lock();
-        let written = if self.args.jsonl {
-            writeln!(out, "{}", outcome.json())
+        if self.args.jsonl {
+            many::print(&outcome.json())?;
         } else if let Ok(described) = &outcome.result {
             let head = if self.headed { format!("{}:\n", one_line(&outcome.file)) } else { String::new() };
             let gap = if self.headed { "\n" } else { "" };
-            writeln!(out, "{head}{}{gap}", printable(described.answer.trim_end()))
-        } else {
-            Ok(())
-        };
-        written.and_then(|()| out.flush()).map_err(CliError::Stdout)?;
+            many::print(&format!("{head}{}\n{gap}", printable(described.answer.trim_end())))?;
+        }
         if let Ok(Described { stop: StopReason::MaxTokens | StopReason::ContextFull, .. }) = outcome.result {
             self.manner.note(&format!("({}: the answer was cut off: see --max-tokens and --ctx)", outcome.file));
         }

@@ -7,8 +7,10 @@
 mod files;
 mod opened;
 mod resume;
+mod target;
 
 use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -19,8 +21,10 @@ use serde::de::DeserializeOwned;
 pub use files::{Accepted, expand};
 pub use opened::{Opened, Pages, Unit};
 pub use resume::{Key, Resume, ResumeError};
+pub use target::{Target, plain, write_picture};
 
 use super::exit::{CliError, Exit, in_words};
+use super::memory::peak_resident_bytes;
 use super::progress::Progress;
 use super::screen::{Manner, write_json};
 use crate::session::{Engine, GenerateOptions, SessionError};
@@ -133,6 +137,8 @@ pub struct Outcome<R> {
     pub file: String,
     /// What of it.
     pub unit: Unit,
+    /// How many units the file has.
+    pub of: usize,
     /// Of the file's content, in hexadecimal; empty where it couldn't be read, or nothing is kept.
     pub sha256: String,
     /// The result, or why there is none.
@@ -174,12 +180,29 @@ struct FailedLine<'a> {
     exit: i32,
 }
 
+impl<R> Outcome<R> {
+    /// The file, and which part of it, for people.
+    pub fn title(&self) -> String {
+        match self.unit {
+            Unit::Whole => self.file.clone(),
+            Unit::Time(seconds) => format!("{}, {seconds} s", self.file),
+            Unit::Page(page) => format!("{}, page {page}", self.file),
+        }
+    }
+
+    /// The same with another result.
+    pub fn map<T>(self, change: impl FnOnce(R) -> T) -> Outcome<T> {
+        let Outcome { file, unit, of, sha256, result, resumed } = self;
+        Outcome { file, unit, of, sha256, result: result.map(change), resumed }
+    }
+}
+
 impl<R: Serialize> Outcome<R> {
-    /// As JSON on one line, without a newline: `file`, `time` or `page`, then the result's own keys, or `error` and
+    /// As JSON on a line: `file`, `time` or `page`, then the result's own keys, or `error` and
     /// `exit`.
     pub fn json(&self) -> String {
         let failed = self.result.as_ref().err().map(|f| FailedLine { error: &f.error, exit: f.exit });
-        let line = Line {
+        json_line(&Line {
             file: &self.file,
             time: if let Unit::Time(seconds) = self.unit { Some(seconds) } else { None },
             page: if let Unit::Page(page) = self.unit { Some(page) } else { None },
@@ -187,12 +210,61 @@ impl<R: Serialize> Outcome<R> {
             result: self.result.as_ref().ok(),
             failed,
             resumed: self.resumed,
-        };
-        let mut json = Vec::new();
-        // Writing to memory doesn't fail.
-        let _ = write_json(&line, &mut json);
-        String::from_utf8(json).unwrap_or_default()
+        })
     }
+}
+
+/// The JSON of `--json`; docs/json.md is its description, and a promise.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what: Option<&'a [String]>,
+    files: Vec<serde_json::Value>,
+    model: String,
+    mmproj: Option<&'a str>,
+    load_s: f64,
+    memory: Memory,
+}
+
+#[derive(Serialize)]
+struct Memory {
+    peak_resident_bytes: Option<u64>,
+    mapped_bytes: u64,
+}
+
+/// All outcomes as one JSON object on a line; `what` was asked for.
+pub fn document<R: Serialize>(
+    what: Option<&[String]>,
+    outcomes: &[Outcome<R>],
+    engine: &Engine,
+    load_s: f64,
+) -> String {
+    json_line(&Document {
+        what,
+        files: outcomes.iter().filter_map(|outcome| serde_json::from_str(&outcome.json()).ok()).collect(),
+        model: engine.model_path().display().to_string(),
+        mmproj: engine.mmproj_name(),
+        load_s,
+        memory: Memory { peak_resident_bytes: peak_resident_bytes(), mapped_bytes: engine.mapped_bytes() },
+    })
+}
+
+/// A value as JSON on a line of its own.
+pub fn json_line(value: &impl Serialize) -> String {
+    let mut line = Vec::new();
+    // Writing to memory doesn't fail.
+    let _ = write_json(value, &mut line);
+    line.push(b'\n');
+    String::from_utf8(line).unwrap_or_default()
+}
+
+/// Writes to standard output at once.
+///
+/// # Errors
+/// It can't be written to.
+pub fn print(text: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(CliError::Stdout)
 }
 
 /// Whether an error is about one file, so that the others can be done.
@@ -230,11 +302,20 @@ pub fn run<J: Job>(job: &mut J, files: &[OsString], resume: Option<Resume>, mann
         run.progress.say(&file.to_string_lossy());
         let failures = run.exits.len();
         if let Err(error) = run.file(file) {
-            run.failed(None, (file.to_string_lossy().into_owned(), Unit::Whole), error, files.len() == 1)?;
+            let of_it = Part { file: file.to_string_lossy().into_owned(), unit: Unit::Whole, of: 1 };
+            run.failed(None, of_it, error)?;
         }
         run.failed += usize::from(run.exits.len() > failures);
     }
     run.end()
+}
+
+/// A unit of a file.
+struct Part {
+    file: String,
+    unit: Unit,
+    /// How many units the file has.
+    of: usize,
 }
 
 struct Run<'a, J: Job> {
@@ -273,17 +354,19 @@ impl<J: Job> Run<'_, J> {
             None => String::new(),
         };
         let units = self.job.units(&opened)?;
-        let alone = self.total == 1 && units.len() == 1;
-        let mut computed = false;
+        let (of, mut computed) = (units.len(), false);
         for unit in units {
             match self.unit(&opened, unit, &sha256) {
                 Ok((result, resumed)) => {
                     computed |= !resumed;
                     let file = opened.name().to_owned();
-                    let outcome = Outcome { file, unit, sha256: sha256.clone(), result: Ok(result), resumed };
+                    let outcome = Outcome { file, unit, of, sha256: sha256.clone(), result: Ok(result), resumed };
                     self.progress.aside(|| self.job.done(Some(&opened), outcome))?;
                 }
-                Err(error) => self.failed(Some(&opened), (opened.name().to_owned(), unit), error, alone)?,
+                Err(error) => {
+                    let part = Part { file: opened.name().to_owned(), unit, of };
+                    self.failed(Some(&opened), part, error)?;
+                }
             }
         }
         self.worked += usize::from(computed);
@@ -306,23 +389,19 @@ impl<J: Job> Run<'_, J> {
     }
 
     /// Tells of a failure, unless nothing is left to be done after it.
-    fn failed(
-        &mut self,
-        opened: Option<&Opened>,
-        (file, unit): (String, Unit),
-        error: CliError,
-        alone: bool,
-    ) -> Result<(), CliError> {
+    fn failed(&mut self, opened: Option<&Opened>, part: Part, error: CliError) -> Result<(), CliError> {
+        let alone = self.total == 1 && part.of == 1;
         if alone || !about_the_file(&error) {
             return Err(error);
         }
         self.exits.push(error.exit());
         let failed = Failed { error: in_words(&error), exit: error.exit().code() };
         let Run { progress, manner, job, .. } = self;
+        let Part { file, unit, of } = part;
         progress.aside(|| {
             manner.error(&failed.error);
             let result = Err(failed.clone());
-            job.done(opened, Outcome { file, unit, sha256: String::new(), result, resumed: false })
+            job.done(opened, Outcome { file, unit, of, sha256: String::new(), result, resumed: false })
         })
     }
 
@@ -382,15 +461,19 @@ mod tests {
         let outcome = |result| Outcome {
             file: "a\u{9b}.pdf".into(),
             unit: Unit::Page(2),
+            of: 3,
             sha256: "ab".into(),
             result,
             resumed: true,
         };
         assert_eq!(
             outcome(Ok(Said { answer: "x" })).json(),
-            r#"{"file":"a\u009b.pdf","page":2,"sha256":"ab","answer":"x","resumed":true}"#
+            "{\"file\":\"a\\u009b.pdf\",\"page\":2,\"sha256\":\"ab\",\"answer\":\"x\",\"resumed\":true}\n"
         );
         let failed = Outcome { unit: Unit::Whole, ..outcome(Err(Failed { error: "no".into(), exit: 65 })) };
-        assert_eq!(failed.json(), r#"{"file":"a\u009b.pdf","sha256":"ab","error":"no","exit":65,"resumed":true}"#);
+        assert_eq!(
+            failed.json().trim_end(),
+            r#"{"file":"a\u009b.pdf","sha256":"ab","error":"no","exit":65,"resumed":true}"#
+        );
     }
 }

@@ -107,14 +107,6 @@ impl Opened {
         &self.name
     }
 
-    /// The document, if it is one.
-    pub fn document(&self) -> Option<&Document> {
-        match &self.content {
-            Content::Document(document) => Some(document),
-            _ => None,
-        }
-    }
-
     /// SHA-256 of the file's bytes.
     ///
     /// # Errors
