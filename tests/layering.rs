@@ -11,7 +11,7 @@ const UNSAFE: [&str; 3] = ["gguf", "quant", "kernels"];
 const MAX_LINES: usize = 600;
 
 /// What only some files may name, and those files (or folders, with a slash at the end).
-const PLACES: [(&str, &[&str]); 10] = [
+const PLACES: [(&str, &[&str]); 13] = [
     ("ffmpeg_next", &["media/clip/"]),
     ("minijinja", &["text/"]),
     ("image::", &["media/"]),
@@ -19,6 +19,9 @@ const PLACES: [(&str, &[&str]); 10] = [
     ("is_x86_feature_detected", &["kernels/isa.rs"]),
     ("clap::", &["cli/"]),
     ("indicatif", &["cli/"]),
+    ("html5ever", &["tasks/parse/"]),
+    ("noto_sans_mono_bitmap", &["tasks/annotate.rs"]),
+    ("glob::", &["cli/many/files.rs"]),
     ("ureq::", &["store/hub.rs"]),
     ("println!", &["cli/"]),
     ("std::process::exit", &["cli/interrupt.rs"]),

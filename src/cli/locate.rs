@@ -16,7 +16,7 @@ use super::setup;
 use super::task_args::LocateArgs;
 use crate::session::{Event, GenerateOptions, StopReason};
 use crate::tasks::geometry::View;
-use crate::tasks::locate::{Found, Wanted, labels, question, read};
+use crate::tasks::locate::{Found, Wanted, labels, names_all, question, read};
 use crate::tasks::look::Looker;
 use output::Output;
 
@@ -138,8 +138,7 @@ fn located(looked: Looked, wanted: Wanted, all: bool) -> Located {
     for answer in &answers {
         let Some(view) = view else { continue };
         let mut reading = read(&answer.answer, &answer.what, wanted, &view);
-        let every = answer.question.contains(" all ") || answer.question.to_lowercase().contains(" every ");
-        if !all && !every {
+        if !all && !names_all(&answer.what) {
             reading.found.truncate(1);
         }
         if !reading.understood {

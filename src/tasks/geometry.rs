@@ -140,7 +140,7 @@ impl View {
     /// of the picture, or a number is none.
     pub fn point(&self, told: [f64; 2]) -> Option<Point> {
         let near = [0, 1].map(|axis| (-SLACK..=self.resized[axis] as f64 + SLACK).contains(&told[axis]));
-        let [x, y] = self.to_original(told);
+        let [x, y] = self.in_original(told);
         near.iter().all(|&near| near).then_some(Point { x, y })
     }
 
@@ -150,11 +150,11 @@ impl View {
         if ![x0, y0, x1, y1].iter().all(|x| x.is_finite()) {
             return None;
         }
-        Rect::between(self.to_original([x0, y0]), self.to_original([x1, y1]))
+        Rect::between(self.in_original([x0, y0]), self.in_original([x1, y1]))
     }
 
     /// Cut at the edges of the original.
-    fn to_original(&self, told: [f64; 2]) -> [f64; 2] {
+    fn in_original(&self, told: [f64; 2]) -> [f64; 2] {
         let factors = self.factors();
         [0, 1].map(|axis| (told[axis] * factors[axis]).clamp(0.0, self.original[axis] as f64))
     }

@@ -17,10 +17,10 @@ fn a_missing_picture_is_66() {
 }
 
 #[test]
-fn a_directory_is_66() {
+fn a_folder_without_pictures_is_66() {
     let folder = scratch();
     let name = folder.path().display().to_string();
-    run(with_model(&["describe", &name])).fails(66, &[&name, "directory"]);
+    run(with_model(&["describe", &name])).fails(66, &[&name, "nothing to look at"]);
     run(["inspect", &name]).fails(66, &[&name]);
     run(["chat", "-p", "x", "-m", &name]).fails(66, &[&name]);
 }

@@ -10,7 +10,7 @@ mod question;
 
 pub use formats::{Labelled, coco, yolo};
 pub use parse::{Numbers, RawPlace, Told, parse_places};
-pub use question::{Wanted, labels, question};
+pub use question::{Wanted, labels, names_all, question};
 
 use serde::{Deserialize, Serialize};
 

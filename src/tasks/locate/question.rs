@@ -23,13 +23,19 @@ pub fn labels(what: &str) -> Vec<String> {
     labels
 }
 
+/// Whether the words ask for all there are by themselves: `every dog`.
+pub fn names_all(what: &str) -> bool {
+    let lower = what.to_lowercase();
+    EVERY.iter().any(|word| lower.starts_with(word))
+}
+
 /// `what`, a thing in a few words, as Qwen2.5-VL's examples ask where it is; `all` of it, or the one.
 pub fn question(what: &str, wanted: Wanted, all: bool) -> String {
     let lower = what.to_lowercase();
     let starts = |words: &[&str]| words.iter().find(|word| lower.starts_with(*word)).map_or(0, |word| word.len());
     // Cutting off ASCII words leaves a character's border; lower case may be longer than what it is made from.
     let bare = |length: usize| what.get(length..).unwrap_or(what);
-    let thing = if starts(&EVERY) > 0 {
+    let thing = if names_all(what) {
         what.to_owned()
     } else if all {
         format!("every {}", bare(starts(&ARTICLES)))

@@ -5,7 +5,7 @@ use super::dom::{Dom, Id, Node};
 use super::{Block, Cell, Item, Kind, Page, repair};
 
 /// Bytes of an answer that are read; more is a model that has got stuck.
-const MAX_ANSWER: usize = 1 << 20;
+const MAX_ANSWER: usize = 1 << 18;
 /// Blocks of a page.
 const MAX_BLOCKS: usize = 2000;
 /// Elements within elements that are looked into one by one; what lies deeper counts as words.
@@ -147,7 +147,7 @@ impl Reader<'_> {
                     self.loose(&mut loose, around);
                     match self.meaning(child) {
                         Meaning::Nothing => {}
-                        Meaning::Block(kind) => self.block(child, kind, around, depth),
+                        Meaning::Block(kind) => self.block(child, kind, around),
                         Meaning::Inside => {
                             let bbox = self.bbox(child).or(around);
                             self.inside(child, bbox, depth + 1);
@@ -187,7 +187,7 @@ impl Reader<'_> {
         rect
     }
 
-    fn block(&mut self, id: Id, kind: Kind, around: Option<Rect>, depth: usize) {
+    fn block(&mut self, id: Id, kind: Kind, around: Option<Rect>) {
         let bbox = self.bbox(id).or_else(|| self.inner_box(id, kind)).or(around);
         let block = Block { bbox, ..Block::of(kind) };
         match kind {
@@ -202,7 +202,7 @@ impl Reader<'_> {
                 let text = if self.dom.name(id) == "pre" { verbatim(&self.raw(id)) } else { tidy(&self.raw(id)) };
                 self.push_words(Block { text, ..block });
                 for figure in figures {
-                    self.block(figure, Kind::Figure, bbox, depth + 1);
+                    self.block(figure, Kind::Figure, bbox);
                 }
             }
             Kind::Table => self.table(id, block),
@@ -246,9 +246,6 @@ impl Reader<'_> {
         let mut text = tidy(&words);
         if text.is_empty() {
             text = self.dom.attribute(id, "alt").map(tidy).unwrap_or_default();
-        }
-        if !rows.is_empty() && text.is_empty() {
-            text = of_rows(&rows);
         }
         self.push(Block { text, rows, ..block });
     }
@@ -386,7 +383,7 @@ impl Block {
 }
 
 /// A line for each row, with tabs between the cells.
-fn of_rows(rows: &[Vec<Cell>]) -> String {
+pub(super) fn of_rows(rows: &[Vec<Cell>]) -> String {
     let line = |row: &Vec<Cell>| row.iter().map(|cell| cell.text.replace('\n', " ")).collect::<Vec<_>>().join("\t");
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::blocks::of_rows;
 use super::{Block, Cell, Item, Kind, Titled};
 
 /// Pages as Markdown (GitHub's, for its tables); of several, a remark says where each begins.
@@ -175,6 +176,7 @@ pub fn text(pages: &[Titled<'_>]) -> String {
         for block in &titled.page.blocks {
             let words = match block.kind {
                 Kind::List => plain_list(&block.items, block.ordered),
+                Kind::Figure if block.text.is_empty() => of_rows(&block.rows),
                 _ => block.text.clone(),
             };
             if words.is_empty() {

@@ -80,7 +80,7 @@ pub struct Block {
     pub level: Option<u8>,
     /// Where it is, in pixels of the original; null where the model didn't say.
     pub bbox: Option<Rect>,
-    /// Its words; of a table or list, all of them.
+    /// Its words; of a table or list, all of them; of a figure, its caption.
     pub text: String,
     /// Of a table, and of a chart: the cells.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

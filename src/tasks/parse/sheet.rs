@@ -126,7 +126,7 @@ fn one(number: usize, sheet: &Sheet<'_>, named: bool, body: &mut String, pairs: 
     }
     if !sheet.page.repairs.is_empty() {
         let said: Vec<String> = sheet.page.repairs.iter().map(|line| format!("<li>{}</li>", escaped(line))).collect();
-        let _ = write!(body, "<div class=\"repairs\"><p>Repaired:</p><ul>{}</ul></div>\n", said.concat());
+        let _ = writeln!(body, "<div class=\"repairs\"><p>Repaired:</p><ul>{}</ul></div>", said.concat());
     }
 }
 
