@@ -140,7 +140,10 @@ mod tests {
 
     const ALL: Accepted = Accepted { documents: true };
 
-    fn place() -> (tempfile::TempDir, impl Fn(&[&str], Accepted) -> Result<Vec<String>, String>) {
+    /// What [`expand`] gives, in words.
+    type Said = Result<Vec<String>, String>;
+
+    fn place() -> (tempfile::TempDir, impl Fn(&[&str], Accepted) -> Said) {
         let dir = tempfile::tempdir().expect("a folder");
         let root = dir.path().to_path_buf();
         for sub in ["b/c", ".hidden"] {

@@ -78,9 +78,12 @@ fn what_is_written_is_read_again() {
     assert_eq!(bare(&again), bare(&first));
 }
 
+/// An answer, the blocks in it, and what is told of its damage.
+type Damaged<'a> = (&'a str, &'a [(Kind, &'a str)], &'a str);
+
 #[test]
 fn damage_is_mended_and_told() {
-    let cases: [(&str, &[(Kind, &str)], &str); 9] = [
+    let cases: [Damaged<'_>; 9] = [
         ("```html\n<p data-bbox=\"1 2 30 40\">a</p>\n```", &[(Kind::Paragraph, "a")], "code fence"),
         (
             "<p data-bbox=\"1 2 30 40\">a<p data-bbox=\"1 50 30 90\">b",
