@@ -2,9 +2,10 @@
 //! computer.
 //!
 //! The rooms, lowest first; each may use only those above it in this list (see `ARCHITECTURE.md`):
-//! [`gguf`], [`quant`], [`kernels`], [`model`], [`text`], [`media`], [`session`], [`tasks`], [`store`], [`cli`].
+//! [`gguf`], [`quant`], [`kernels`], [`model`], [`text`], [`media`], [`session`], [`tasks`], [`store`], [`convert`], [`cli`].
 
 pub mod cli;
+pub mod convert;
 pub mod gguf;
 pub mod kernels;
 pub mod media;

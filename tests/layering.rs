@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Lowest first; each may use those before it.
-const ROOMS: [&str; 10] = ["gguf", "quant", "kernels", "model", "text", "media", "session", "tasks", "store", "cli"];
+const ROOMS: [&str; 11] =
+    ["gguf", "quant", "kernels", "model", "text", "media", "session", "tasks", "store", "convert", "cli"];
 /// Rooms that may hold `unsafe`.
 const UNSAFE: [&str; 3] = ["gguf", "quant", "kernels"];
 /// Lines of a file, tests at its end not counted.

@@ -10,6 +10,7 @@ use super::bench::Spec;
 pub use super::many::ManyArgs;
 pub use super::store_args::{CompletionsArgs, ConfigArgs, DefaultArgs, ListArgs, ManArgs, PullArgs, RmArgs, ShowArgs};
 pub use super::task_args::{LocateArgs, ParseArgs};
+pub use super::weights_args::{ConvertArgs, EvalArgs};
 
 /// The pages `--help` can't show at a glance.
 const AFTER_HELP: &str = "\
@@ -125,6 +126,29 @@ Examples:
   qlens bench --synthetic 3b:q4_k_m --phases prefill,decode --threads 2
   qlens bench -m model.gguf --json > today.json")]
     Bench(BenchArgs),
+    /// Tell how well a model predicts a text, and how far it strays from another one: what a smaller type costs
+    #[command(after_help = "\
+A text is cut into chunks, each read from an empty context, and the second half of each is scored, as by llama.cpp's tool.
+With --base both models read the same: told are both perplexities, the KL divergence from the base, and how often both find
+the same token the likeliest. With files or -p, the base answers (taking its likeliest tokens) and the model reads along.
+
+Examples:
+  qlens eval -m model-q4_k_m.gguf --text wiki.txt
+  qlens eval -m model-q4_k_m.gguf --base model-f16.gguf --text wiki.txt --chunks 20
+  qlens eval -m model-q4_k_m.gguf --base model-f16.gguf photo.jpg chart.png -p \"What is shown?\" --json")]
+    Eval(EvalArgs),
+    /// Make the pair of GGUF files from a checkpoint in safetensors files
+    #[command(after_help = "\
+DIR is the folder of a Qwen2.5-VL checkpoint as it is on the hub, or as transformers saves it: config.json, *.safetensors
+(with their index), tokenizer.json (or vocab.json and merges.txt), preprocessor_config.json. AWQ checkpoints (4 bits) are
+unpacked. Everything but the weights is checked before a byte is written; the files have their names only when they are
+whole, and none is overwritten. llama.cpp loads them, too.
+
+Examples:
+  qlens convert Qwen2.5-VL-3B-Instruct qwen2.5-vl-3b-f16.gguf
+  qlens convert Qwen2.5-VL-3B-Instruct qwen2.5-vl-3b-q8_0.gguf --type Q8_0 --mmproj-type Q8_0
+  qlens convert Qwen2.5-VL-7B-Instruct-AWQ out.gguf --type BF16 --dry-run")]
+    Convert(ConvertArgs),
     /// Download a model: the language model of a type, and its mmproj
     #[command(after_help = "\
 NAME is one of qwen2.5-vl-3b, -7b, -32b and -72b, or OWNER/REPO on the hub. Each file is fetched in parallel pieces, checked

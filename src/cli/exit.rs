@@ -8,12 +8,14 @@ use std::process::ExitCode;
 use super::many::ResumeError;
 use super::repl::CommandError;
 use super::settings::SettingsError;
+use crate::convert::ConvertError;
 use crate::gguf::GgufError;
 use crate::kernels::KernelError;
 use crate::media::{MediaError, MediaErrorKind};
 use crate::model::ModelError;
 use crate::session::{LoadError, SavedError, SessionError};
 use crate::store::StoreError;
+use crate::tasks::eval::EvalError;
 use crate::tasks::find::JournalError;
 use crate::text::TextError;
 
@@ -303,6 +305,46 @@ pub enum CliError {
         /// Why.
         source: JournalError,
     },
+    /// A file that was to be made is there already.
+    #[error("{path}: exists already; nothing is overwritten, so remove it first or name another file")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no room for what is to be written.
+    #[error("{path}: needs {needed}, but only {free} are free there")]
+    NoSpace {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        needed: String,
+        /// What is free.
+        free: String,
+    },
+    /// Both files of a pair would have one name.
+    #[error("{path}: can't be both the language model's file and the vision model's")]
+    OneFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Nothing to evaluate, or nothing to compare with.
+    #[error("eval needs {missing}")]
+    EvalNeeds {
+        /// What.
+        missing: &'static str,
+    },
+    /// A text file isn't text.
+    #[error("{path}: is not UTF-8 text")]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Models can't be evaluated.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    /// A checkpoint can't be converted.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
     /// A GGUF file can't be read.
     #[error(transparent)]
     Gguf(#[from] GgufError),
@@ -339,6 +381,9 @@ impl CliError {
             | CliError::TraceTooLarge { .. }
             | CliError::BenchTooLong { .. }
             | CliError::NotOurs { .. }
+            | CliError::Exists { .. }
+            | CliError::EvalNeeds { .. }
+            | CliError::OneFile { .. }
             | CliError::Command(_)
             | CliError::SayYes { .. } => Exit::Usage,
             CliError::Saved { source: SavedError::Io(e), .. } | CliError::Read { source: e, .. } => input(e),
@@ -352,11 +397,17 @@ impl CliError {
             CliError::NoConfigFolder => Exit::Io,
             CliError::Settings(e) => settings(e),
             CliError::Store(e) => store(e),
-            CliError::NoCacheFolder | CliError::Write { .. } | CliError::Stdin(_) => Exit::Io,
+            CliError::NoCacheFolder | CliError::Write { .. } | CliError::Stdin(_) | CliError::NoSpace { .. } => {
+                Exit::Io
+            }
             // Whoever closed the pipe has seen enough: `qlens … | head` did what was wanted.
             CliError::Stdout(e) if e.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             CliError::Stdout(_) => Exit::Io,
-            CliError::StdinText { .. } | CliError::NotAClip { .. } => Exit::BadData,
+            CliError::StdinText { .. } | CliError::NotText { .. } | CliError::NotAClip { .. } => Exit::BadData,
+            CliError::Convert(e) => convert(e),
+            CliError::Eval(EvalError::Session(e)) => session(e),
+            CliError::Eval(EvalError::Short { .. }) => Exit::Usage,
+            CliError::Eval(_) => Exit::BadData,
             CliError::Gguf(e) => gguf(e),
             CliError::Media(e) => media(e),
             CliError::Load(e) => load(e),
@@ -386,6 +437,16 @@ fn store(e: &StoreError) -> Exit {
         | StoreError::Checksum { .. }
         | StoreError::Space { .. }
         | StoreError::Busy { .. } => Exit::Io,
+    }
+}
+
+fn convert(e: &ConvertError) -> Exit {
+    match e {
+        ConvertError::Io { source, .. } => input(source),
+        // What was read is no GGUF file: this is about the one that is written.
+        ConvertError::Gguf(GgufError::Io { .. }) => Exit::Io,
+        ConvertError::Type { .. } => Exit::Usage,
+        _ => Exit::BadData,
     }
 }
 

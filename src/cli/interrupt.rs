@@ -117,10 +117,25 @@ impl Unfinished {
     /// # Errors
     /// When the contents can't be brought to the disk, or the file not be renamed.
     pub fn finish(self, target: &Path) -> io::Result<()> {
+        self.finish_by(|file| file.persist(target))
+    }
+
+    /// Makes it the file `target`, which is new.
+    ///
+    /// # Errors
+    /// As [`Unfinished::finish`]; and when there is such a file already.
+    pub fn finish_new(self, target: &Path) -> io::Result<()> {
+        self.finish_by(|file| file.persist_noclobber(target))
+    }
+
+    fn finish_by(
+        self,
+        rename: impl FnOnce(tempfile::NamedTempFile) -> Result<std::fs::File, tempfile::PersistError>,
+    ) -> io::Result<()> {
         self.file.as_file().sync_all()?;
         // The handler waits for this: the file is either whole and named, or gone.
         let wait = unfinished();
-        let renamed = self.file.persist(target);
+        let renamed = rename(self.file);
         drop(wait);
         renamed.map(|_| ()).map_err(|failed| failed.error)
     }

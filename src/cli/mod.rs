@@ -7,8 +7,10 @@ mod ask;
 mod bench;
 mod chat;
 mod config;
+mod convert;
 mod describe;
 mod embedded;
+mod eval;
 mod exit;
 mod find;
 pub mod inspect;
@@ -33,6 +35,7 @@ mod show;
 mod store_args;
 mod task_args;
 mod trace;
+mod weights_args;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -66,6 +69,8 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect_command(args),
         Command::Trace(args) => trace::run(args, &manner),
         Command::Bench(args) => bench::run(args, &manner),
+        Command::Eval(args) => eval::run(args, &manner),
+        Command::Convert(args) => convert::run(args, &manner),
         Command::Pull(args) => pull::run(args, &manner),
         Command::List(args) => models::list(args, &manner),
         Command::Show(args) => show::run(args),

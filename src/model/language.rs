@@ -242,6 +242,36 @@ impl<C: Compute> LanguageModel<C> {
         compute.linear(1, norm, &mut [job]);
         compute.read(&act.logits, 0, out);
     }
+
+    /// Logits of the tokens from `first` on of the chunk that was read last, into `out` `[tokens, vocab]`. A few at a
+    /// time: as precise as those from which an answer's tokens are chosen, and each weight is read less often.
+    ///
+    /// # Errors
+    /// There is no memory for a few rows of logits.
+    ///
+    /// # Panics
+    /// `out` is not a whole number of vocabularies long, or reaches outside the chunks' size.
+    pub fn logits_of(
+        &self,
+        compute: &mut C,
+        state: &mut LanguageState<C>,
+        first: usize,
+        out: &mut [f32],
+    ) -> Result<(), ModelError> {
+        // What the kernels call few.
+        const AT_ONCE: usize = 4;
+        let (vocab, hidden) = (self.vocab_size, self.config.hidden_size);
+        assert!(out.len().is_multiple_of(vocab) && first + out.len() / vocab <= state.max_chunk);
+        let mut logits = compute.buf(AT_ONCE.min(out.len() / vocab) * vocab)?;
+        for (i, out) in out.chunks_mut(AT_ONCE * vocab).enumerate() {
+            let x = View { buf: &state.act.x, at: (first + i * AT_ONCE) * hidden };
+            let norm = Input::RmsNorm { x, weight: &self.output_norm, eps: self.config.rms_eps };
+            let job = Job { weight: self.output_matrix(), bias: None, out: &mut logits, at: 0, accumulate: false };
+            compute.linear(out.len() / vocab, norm, &mut [job]);
+            compute.read(&logits, 0, out);
+        }
+        Ok(())
+    }
 }
 
 impl<C: Compute> Block<C> {

@@ -21,4 +21,14 @@ pub enum QuantError {
         /// Numbers asked for.
         elements: usize,
     },
+    /// A number that the type can't hold.
+    #[error("{value} does not fit into {ty}")]
+    Range {
+        /// The type.
+        ty: GgmlType,
+        /// Which of the numbers.
+        at: usize,
+        /// The number.
+        value: f32,
+    },
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod activations;
+mod encode;
 mod error;
 mod format;
 mod k_quants;
@@ -17,6 +18,7 @@ mod tests;
 use half::{bf16, f16};
 
 pub use activations::{QK8, quantize_row, quantize_row_fine};
+pub use encode::{encode, encodes};
 pub use error::QuantError;
 pub use format::{BlockFormat, Codes, MAX_BLOCK, MAX_SUBS, read_f16};
 pub use k_quants::{Q2K, Q3K, Q4K, Q5K, Q6K};

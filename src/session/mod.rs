@@ -13,6 +13,7 @@ mod pair;
 mod prompt;
 mod sampler;
 mod saved;
+mod score;
 mod trace;
 
 pub use conversation::{Answer, CHUNK, Event, FrameProgress, GenerateOptions, Session, StopReason, Timings};
@@ -24,4 +25,5 @@ pub use pair::find_mmproj;
 pub use prompt::{Turn, TurnPart};
 pub use sampler::{Sampler, Sampling};
 pub use saved::{Loaded, SavedError};
+pub use score::Reading;
 pub use trace::TraceOutput;

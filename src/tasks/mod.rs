@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod annotate;
+pub mod eval;
 pub mod find;
 pub mod geometry;
 pub mod locate;

@@ -4,6 +4,8 @@ mod bad_input;
 mod bench;
 #[cfg(feature = "video")]
 mod clips;
+mod convert;
+mod eval;
 #[cfg(feature = "video")]
 mod find;
 mod inspect;
