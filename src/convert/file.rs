@@ -205,7 +205,7 @@ impl Planner<'_> {
         scales.check_shape(&[ins / GROUP, outs])?;
         // What doesn't divide would have passed as a smaller layer.
         if !ins.is_multiple_of(GROUP) || !outs.is_multiple_of(PACK) {
-            let wanted = vec![ins.next_multiple_of(GROUP), outs.next_multiple_of(PACK) / PACK];
+            let wanted = vec![ins.next_multiple_of(GROUP), outs.div_ceil(PACK)];
             let (file, tensor) = (codes.shard.name(), codes.stored.name.clone());
             return Err(ConvertError::Shape { file, tensor, found: codes.stored.shape.clone(), wanted });
         }

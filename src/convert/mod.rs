@@ -63,7 +63,7 @@ impl Conversion {
     /// # Errors
     /// [`ConvertError`] says which file, setting or tensor is wrong, and how.
     pub fn prepare(folder: &Path, options: &Options) -> Result<Conversion, ConvertError> {
-        for ty in [options.text, options.vision].into_iter().flatten().filter(|&ty| !encodes(ty)) {
+        if let Some(ty) = [options.text, options.vision].into_iter().flatten().find(|&ty| !encodes(ty)) {
             return Err(ConvertError::Type { ty: ty.name(), allowed: "F32, F16, BF16 and Q8_0 can be made".into() });
         }
         let folder = Folder::open(folder)?;
