@@ -2,7 +2,8 @@
 //! computer.
 //!
 //! The rooms, lowest first; each may use only those above it in this list (see `ARCHITECTURE.md`):
-//! [`gguf`], [`quant`], [`kernels`], [`model`], [`text`], [`media`], [`session`], [`tasks`], [`store`], [`convert`], [`cli`].
+//! [`gguf`], [`quant`], [`kernels`], [`quantize`], [`model`], [`text`], [`media`], [`session`], [`tasks`], [`store`],
+//! [`convert`], [`cli`].
 
 pub mod cli;
 pub mod convert;
@@ -11,6 +12,7 @@ pub mod kernels;
 pub mod media;
 pub mod model;
 pub mod quant;
+pub mod quantize;
 pub mod session;
 pub mod store;
 pub mod tasks;

@@ -8,6 +8,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::bench::Spec;
 pub use super::many::ManyArgs;
+use super::quantize_args;
+pub use super::quantize_args::{ImatrixArgs, QuantizeArgs};
 pub use super::store_args::{CompletionsArgs, ConfigArgs, DefaultArgs, ListArgs, ManArgs, PullArgs, RmArgs, ShowArgs};
 pub use super::task_args::{LocateArgs, ParseArgs};
 pub use super::weights_args::{ConvertArgs, EvalArgs};
@@ -105,6 +107,12 @@ Examples:
   qlens inspect model.gguf
   qlens inspect model.gguf --json | jq '.metadata'")]
     Inspect(InspectArgs),
+    /// Make a smaller file of a model: other types for its weights
+    #[command(after_help = quantize_args::AFTER_HELP)]
+    Quantize(QuantizeArgs),
+    /// Find out what matters in a model's matrices, for `quantize --imatrix`
+    #[command(after_help = quantize_args::IMATRIX_AFTER_HELP)]
+    Imatrix(ImatrixArgs),
     /// For engineers: write a run's tokens, positions, vision output and logits to a safetensors file
     #[command(after_help = "\
 Writes prompt_tokens [n] i64, positions [3,n] i64, vision_out [tokens,hidden] f32 (with a file), logits [steps,vocab] f32

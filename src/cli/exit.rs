@@ -13,6 +13,7 @@ use crate::gguf::GgufError;
 use crate::kernels::KernelError;
 use crate::media::{MediaError, MediaErrorKind};
 use crate::model::ModelError;
+use crate::quantize::QuantizeError;
 use crate::session::{LoadError, SavedError, SessionError};
 use crate::store::StoreError;
 use crate::tasks::eval::EvalError;
@@ -59,6 +60,9 @@ pub enum CliError {
     /// `describe` without a file.
     #[error("describe needs a picture or a clip: qlens describe FILE… (to ask without one: qlens chat -p \"…\")")]
     NoFile,
+    /// `imatrix` without anything to look at.
+    #[error("imatrix needs something to look at: pictures or clips, -p TEXT, or --prompts FILE")]
+    NothingToLearn,
     /// Standard input was named more than once.
     #[error("standard input (-) can be read only once, not {times} times")]
     StdinTwice {
@@ -348,6 +352,25 @@ pub enum CliError {
     /// A GGUF file can't be read.
     #[error(transparent)]
     Gguf(#[from] GgufError),
+    /// A file that was to be made is there already.
+    #[error("{path}: exists already; nothing is overwritten, so remove it first or name another file")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no room for what is to be written.
+    #[error("{path}: needs {needed}, but only {free} are free there")]
+    NoSpace {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        needed: String,
+        /// What is free.
+        free: String,
+    },
+    /// A file can't be quantized.
+    #[error(transparent)]
+    Quantize(#[from] QuantizeError),
     /// A picture can't be read.
     #[error(transparent)]
     Media(#[from] MediaError),
@@ -364,6 +387,7 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             CliError::NoFile
+            | CliError::NothingToLearn
             | CliError::StdinTwice { .. }
             | CliError::StdinBoth
             | CliError::PartOfPicture { .. }
@@ -385,7 +409,10 @@ impl CliError {
             | CliError::EvalNeeds { .. }
             | CliError::OneFile { .. }
             | CliError::Command(_)
+            | CliError::Exists { .. }
             | CliError::SayYes { .. } => Exit::Usage,
+            CliError::NoSpace { .. } => Exit::Io,
+            CliError::Quantize(e) => quantize(e),
             CliError::Saved { source: SavedError::Io(e), .. } | CliError::Read { source: e, .. } => input(e),
             CliError::Saved { source: SavedError::Session(e), .. } => session(e),
             CliError::Saved { .. } => Exit::BadData,
@@ -454,6 +481,22 @@ fn gguf(e: &GgufError) -> Exit {
     match e {
         GgufError::Io { source, .. } => input(source),
         _ => Exit::BadData,
+    }
+}
+
+fn quantize(e: &QuantizeError) -> Exit {
+    match e {
+        QuantizeError::Gguf(e) => gguf(e),
+        QuantizeError::Read { source, .. } => input(source),
+        QuantizeError::BuiltWithout { .. } => Exit::Failed,
+        QuantizeError::NoTarget { .. } | QuantizeError::Requantize { .. } | QuantizeError::NeedsImportance { .. } => {
+            Exit::Usage
+        }
+        QuantizeError::Architecture { .. }
+        | QuantizeError::NoEntry { .. }
+        | QuantizeError::EntryLength { .. }
+        | QuantizeError::Weight { .. }
+        | QuantizeError::Importance { .. } => Exit::BadData,
     }
 }
 

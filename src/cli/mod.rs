@@ -13,6 +13,7 @@ mod embedded;
 mod eval;
 mod exit;
 mod find;
+mod imatrix;
 pub mod inspect;
 mod interrupt;
 mod locate;
@@ -24,6 +25,8 @@ mod pages;
 mod parse;
 mod progress;
 mod pull;
+mod quantize;
+mod quantize_args;
 mod reference;
 mod repl;
 mod report;
@@ -67,6 +70,8 @@ pub fn main() -> ExitCode {
         Command::Locate(args) => locate::run(args, &manner),
         Command::Parse(args) => parse::run(args, &manner),
         Command::Inspect(args) => inspect_command(args),
+        Command::Imatrix(args) => imatrix::run(args, &manner),
+        Command::Quantize(args) => quantize::run(args, &manner),
         Command::Trace(args) => trace::run(args, &manner),
         Command::Bench(args) => bench::run(args, &manner),
         Command::Eval(args) => eval::run(args, &manner),

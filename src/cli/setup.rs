@@ -155,7 +155,14 @@ pub fn engine(args: &ModelArgs, kv_default: KvKind, manner: &Manner) -> Result<T
     let precision = if exact { Precision::Exact } else { Precision::default() };
     options.vision_precision = args.vision_precision.unwrap_or(precision);
     if !options.model.as_os_str().is_empty() {
-        return timed(|| Ok(Engine::load(&options)?));
+        let engine = timed(|| Ok(Engine::load(&options)?))?;
+        let slow = engine.value.foreign_types();
+        if !slow.is_empty() {
+            let names: Vec<String> = slow.iter().map(|ty| ty.name()).collect();
+            let names = names.join(", ");
+            manner.note(&format!("{names}: these weights are several times slower here than Q4_K and its like"));
+        }
+        return Ok(engine);
     }
     let demo = embedded::demo().ok_or(CliError::NoModel)?;
     manner.note(&format!(

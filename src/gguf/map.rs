@@ -52,6 +52,18 @@ impl Storage {
         let _ = range;
     }
 
+    /// Tells the system that it may take the memory of these bytes back: they come from the file again when they are read.
+    pub fn give_back(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Storage::Mapped(map) = self {
+            let (start, len) = (range.start, range.len());
+            // SAFETY: the mapping is a file's and read-only, so that dropped pages come back with the file's bytes: what
+            // anyone reads stays the same.
+            let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
+        }
+        let _ = range;
+    }
+
     pub fn bytes(&self) -> &[u8] {
         match self {
             Storage::Mapped(m) => m,
@@ -80,6 +92,11 @@ impl SharedBytes {
     pub fn owned(bytes: Vec<u8>) -> SharedBytes {
         let n = bytes.len();
         SharedBytes::new(Storage::Owned(Arc::new(bytes)), 0..n)
+    }
+
+    /// As [`Storage::give_back`].
+    pub fn give_back(&self) {
+        self.storage.give_back(self.range.clone());
     }
 
     pub fn bytes(&self) -> &[u8] {

@@ -66,6 +66,12 @@ impl Tensor {
         self.data.bytes()
     }
 
+    /// Tells the system that its memory may be taken back for now: a mapped file's bytes are read again when they are
+    /// needed. For those who go through a file larger than memory once.
+    pub fn give_back(&self) {
+        self.data.give_back();
+    }
+
     /// Bytes of row `i`.
     ///
     /// # Panics

@@ -20,7 +20,8 @@ pub enum KernelError {
     },
     /// A matrix is stored in a type without kernels.
     #[error(
-        "tensor `{tensor}` has type {ty}, which has no kernel (F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K have)"
+        "tensor `{tensor}` has type {ty}, which has no kernel (F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K have{})",
+        if cfg!(feature = "ggml") { "; IQ, TQ and FP4 types go through ggml" } else { "; IQ, TQ and FP4 types need the feature `ggml`" }
     )]
     MatrixType {
         /// The tensor.

@@ -10,16 +10,20 @@ mod error;
 mod isa;
 mod kv_cache;
 mod matmul;
+mod observe;
 mod peaks;
 mod split;
 mod threads;
 mod vector;
+
+use std::sync::{Arc, OnceLock};
 
 pub use attention::HeadDims;
 pub use error::KernelError;
 pub use isa::{Avx2, Avx512, Isa, physical_cores};
 pub use kv_cache::{KvCache, KvType};
 pub use matmul::{Input, MatMul, Matrix};
+pub use observe::Observer;
 pub use peaks::Peaks;
 pub use threads::ThreadPool;
 
@@ -33,6 +37,7 @@ pub struct Scratch {
 pub struct Cpu {
     isa: Isa,
     pool: ThreadPool,
+    observer: OnceLock<Arc<dyn Observer>>,
 }
 
 impl Cpu {
@@ -56,7 +61,12 @@ impl Cpu {
         if !isa.is_available() {
             return Err(KernelError::MissingIsa { isa });
         }
-        Ok(Cpu { isa, pool: ThreadPool::new(threads.clamp(1, 1024)) })
+        Ok(Cpu { isa, pool: ThreadPool::new(threads.clamp(1, 1024)), observer: OnceLock::new() })
+    }
+
+    /// From now on `observer` sees what all matrices are multiplied with. The first one stays.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        let _ = self.observer.set(observer);
     }
 
     /// The kernels in use.

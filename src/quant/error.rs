@@ -2,11 +2,14 @@
 
 use crate::gguf::GgmlType;
 
-/// A type or length that doesn't fit.
-#[derive(Debug, thiserror::Error, PartialEq)]
+/// What a program that was built without ggml says beside what it can't do.
+const BUILT_WITHOUT: &str = " (this qlens was built without the feature `ggml`, which knows more types)";
+
+/// A type, a length or a number that doesn't fit.
+#[derive(Clone, Debug, thiserror::Error, PartialEq)]
 pub enum QuantError {
-    /// No dequantization for this type.
-    #[error("type {ty} is not supported (F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K are)")]
+    /// There is no way from or to this type.
+    #[error("type {ty} is not supported{}", if cfg!(feature = "ggml") { "" } else { BUILT_WITHOUT })]
     Type {
         /// The type.
         ty: GgmlType,
@@ -30,5 +33,25 @@ pub enum QuantError {
         at: usize,
         /// The number.
         value: f32,
+    },
+    /// An importance that is none.
+    #[error("the importance of column {index} is {value}, which must be a number from 0 to 1e9")]
+    Importance {
+        /// The column.
+        index: usize,
+        /// What it is.
+        value: f32,
+    },
+    /// A type of so few bits that it needs to be told what matters.
+    #[error("type {ty} needs an importance matrix")]
+    NeedsImportance {
+        /// The type.
+        ty: GgmlType,
+    },
+    /// Scales came out infinite.
+    #[error("the weights are too large for {ty}")]
+    Overflow {
+        /// The type.
+        ty: GgmlType,
     },
 }

@@ -2,15 +2,17 @@
 //!
 //! A format says how one block becomes small unsigned codes with a scale (and, for some, an offset) per sub-block. The
 //! matrix kernels compute with the codes; [`dequantize`] multiplies them out in ggml's order of operations, so that it
-//! gives ggml's numbers to the bit.
+//! gives ggml's numbers to the bit. Types without a format here are dequantized by ggml itself, which also quantizes.
 #![forbid(unsafe_code)]
 
 mod activations;
 mod encode;
 mod error;
 mod format;
+mod ggml;
 mod k_quants;
 mod legacy;
+mod quantize;
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,7 @@ pub use error::QuantError;
 pub use format::{BlockFormat, Codes, MAX_BLOCK, MAX_SUBS, read_f16};
 pub use k_quants::{Q2K, Q3K, Q4K, Q5K, Q6K};
 pub use legacy::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+pub use quantize::{needs_importance, quantize_chunk, quantizes};
 
 use crate::gguf::GgmlType;
 
@@ -57,13 +60,23 @@ macro_rules! with_format {
 
 /// Whether tensors of this type can be computed with.
 pub fn supported(ty: GgmlType) -> bool {
+    native(ty) || foreign(ty)
+}
+
+/// Whether this type has code of its own here.
+fn native(ty: GgmlType) -> bool {
     matches!(ty, GgmlType::F32 | GgmlType::F16 | GgmlType::BF16) || with_format!(ty, F => F::BLOCK_LEN > 0, _ => false)
+}
+
+/// Whether this type of weights is dequantized by ggml alone.
+pub fn foreign(ty: GgmlType) -> bool {
+    !native(ty) && ty.block_len().is_multiple_of(QK8) && ggml::dequantizes(ty)
 }
 
 /// Turns rows of a tensor into f32, exactly as ggml does.
 ///
 /// # Errors
-/// The type has no dequantization here, or `bytes` and `out` don't fit together.
+/// The type can't be dequantized, or `bytes` and `out` don't fit together.
 pub fn dequantize(ty: GgmlType, bytes: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
     if ty.row_bytes(out.len()) != Some(bytes.len()) {
         return Err(QuantError::Length { ty, bytes: bytes.len(), elements: out.len() });
@@ -72,7 +85,7 @@ pub fn dequantize(ty: GgmlType, bytes: &[u8], out: &mut [f32]) -> Result<(), Qua
         GgmlType::F32 => convert(bytes, out, f32::from_le_bytes),
         GgmlType::F16 => convert(bytes, out, |b| f16::from_le_bytes(b).to_f32()),
         GgmlType::BF16 => convert(bytes, out, |b| bf16::from_le_bytes(b).to_f32()),
-        _ => with_format!(ty, F => dequantize_blocks::<F>(bytes, out), _ => return Err(QuantError::Type { ty })),
+        _ => with_format!(ty, F => dequantize_blocks::<F>(bytes, out), _ => return ggml::dequantize(ty, bytes, out)),
     }
     Ok(())
 }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+#[cfg(feature = "ggml")]
+mod second_opinion;
+
 #[test]
 fn activations_round_to_even_and_stay_within_127() {
     let mut x = [0.0f32; 32];
@@ -20,7 +23,11 @@ fn activations_round_to_even_and_stay_within_127() {
 fn lengths_that_do_not_fit_are_refused() {
     let e = dequantize(GgmlType::Q4_0, &[0; 18], &mut [0.0; 31]).unwrap_err();
     assert_eq!(e.to_string(), "18 bytes of Q4_0 are not 31 numbers");
-    assert!(matches!(dequantize(GgmlType::IQ4_NL, &[0; 18], &mut [0.0; 32]), Err(QuantError::Type { .. })));
+    assert!(matches!(dequantize(GgmlType::I8, &[0; 32], &mut [0.0; 32]), Err(QuantError::Type { .. })));
+    if !cfg!(feature = "ggml") {
+        let e = dequantize(GgmlType::IQ4_NL, &[0; 18], &mut [0.0; 32]).unwrap_err().to_string();
+        assert!(e.contains("IQ4_NL") && e.contains("without the feature `ggml`"), "{e}");
+    }
 }
 
 #[test]
@@ -38,5 +45,23 @@ fn half_precision_numbers_are_exact() {
     for bits in 0..=u16::MAX {
         let (found, wanted) = (read_f16(&bits.to_le_bytes(), 0), f16::from_bits(bits).to_f32());
         assert!(found.to_bits() == wanted.to_bits() || found.is_nan() && wanted.is_nan(), "{bits:#x}");
+    }
+}
+
+#[test]
+fn floats_are_rounded_or_refused() {
+    let mut out = [0u8; 6];
+    quantize_chunk(GgmlType::F16, &[1.0, -65504.0, 6e-8], 3, None, &mut out).unwrap();
+    assert_eq!(out, [0x00, 0x3c, 0xff, 0xfb, 0x01, 0x00]);
+    let e = quantize_chunk(GgmlType::F16, &[1.0, 65520.0, 0.0], 3, None, &mut out).unwrap_err();
+    assert_eq!(e.to_string(), "65520 does not fit into F16");
+    for ty in [GgmlType::F32, GgmlType::F16, GgmlType::BF16] {
+        for x in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut row = [0.5; 100];
+            row[99] = x;
+            let e = quantize_chunk(ty, &row, 100, None, &mut vec![0; 100 * ty.block_bytes()]).unwrap_err();
+            assert!(matches!(e, QuantError::Range { at: 99, .. }), "{e}");
+        }
+        assert!(matches!(quantize_chunk(ty, &[0.0; 3], 3, None, &mut [0; 5]), Err(QuantError::Length { .. })));
     }
 }

@@ -9,10 +9,11 @@ use super::Session;
 use super::error::{LoadError, SessionError};
 use super::pair::find_mmproj;
 use super::prompt::PadTokens;
-use crate::gguf::{Gguf, Tensor};
+use crate::gguf::{GgmlType, Gguf, Tensor};
 use crate::kernels::{Cpu, KvType};
 use crate::media::PatchConfig;
 use crate::model::{CpuCompute, LanguageModel, Precision, VisionConfig, VisionModel, Yarn, inside_language_model};
+use crate::quant;
 use crate::text::{ChatTemplate, Tokenizer};
 
 /// Which files to load, and how to run them.
@@ -175,6 +176,15 @@ impl Engine {
             hash.update(&tensor.bytes()[..tensor.bytes().len().min(BEGINNING)]);
         }
         hash.finalize().into()
+    }
+
+    /// Types of weights that are computed with through ggml, slower than others; each once.
+    pub fn foreign_types(&self) -> Vec<GgmlType> {
+        let all = self.tensors.iter().chain(self.own_mmproj().into_iter().flat_map(Gguf::tensors));
+        let mut types: Vec<GgmlType> = all.map(Tensor::ty).filter(|ty| quant::foreign(*ty)).collect();
+        types.sort_unstable();
+        types.dedup();
+        types
     }
 
     /// What the contents of a KV cache depend on beside the weights.

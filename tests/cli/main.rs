@@ -16,6 +16,7 @@ mod output;
 mod page;
 mod parse;
 mod pull;
+mod quantize;
 mod reference;
 mod server;
 mod settings;

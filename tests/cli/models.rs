@@ -215,7 +215,7 @@ fn what_cannot_be_run_is_left_out_and_told_with_the_reason() {
     assert!(quiet.answer().contains("good") || quiet.answer().contains("o/r:Q8_0"), "{quiet:?}");
     assert!(quiet.stderr.contains("4 other GGUF files"), "{quiet:?}");
     let told = home.run(&["list", "-v"]).stderr;
-    for (file, reason) in [("junk", "not a GGUF file"), ("cut", "truncated"), ("other", "`llama`"), ("rare", "IQ2_XXS")]
+    for (file, reason) in [("junk", "not a GGUF file"), ("cut", "truncated"), ("other", "`llama`"), ("rare", "type I8")]
     {
         let line =
             told.lines().find(|l| l.contains(&format!("{file}.gguf"))).unwrap_or_else(|| panic!("{file}: {told}"));
@@ -230,7 +230,7 @@ fn unknown_type(path: &Path) {
     for (key, value) in gguf.metadata().iter() {
         out.metadata(key, value.clone()).expect("fits");
     }
-    let rare = qlens::gguf::GgmlType::from_u32(16).expect("IQ2_XXS");
+    let rare = qlens::gguf::GgmlType::from_u32(24).expect("I8");
     out.tensor("rare.weight", rare, &[256, 1]).expect("fits");
     let tensors: Vec<&Tensor> = gguf.tensors().collect();
     for t in &tensors {
@@ -238,9 +238,9 @@ fn unknown_type(path: &Path) {
     }
     out.tensor("rare2.weight", rare, &[256, 2]).expect("fits");
     let fill = &mut |i: usize, to: &mut dyn std::io::Write| match i {
-        0 => to.write_all(&[0; 66]),
+        0 => to.write_all(&[0; 256]),
         i if i <= tensors.len() => to.write_all(tensors[i - 1].bytes()),
-        _ => to.write_all(&[0; 132]),
+        _ => to.write_all(&[0; 512]),
     };
     out.write_file(path, fill).expect("written");
 }

@@ -152,7 +152,7 @@ unsafe fn one_chunk<F: FloatFormat, L: Lanes>(tile: &mut FloatTile, chunk: &Chun
 /// The processor has the instruction set of `L`.
 #[inline(always)]
 unsafe fn unpack<F: FloatFormat, L: Lanes>(w: &mut [f32], chunk: &Chunk<'_>, target: &Target<'_, '_>) {
-    let (bytes, row_bytes) = (target.bytes(), target.row_bytes());
+    let (bytes, row_bytes) = (target.bytes, target.row_bytes);
     for row in 0..ROWS {
         if row >= target.rows {
             w.iter_mut().skip(row).step_by(ROWS).for_each(|w| *w = 0.0);

@@ -22,7 +22,7 @@ pub(super) fn run(isa: Isa, x: &Floats<'_>, tokens: usize, target: &Target<'_, '
 fn run_format<F: FloatFormat>(isa: Isa, x: &Floats<'_>, tokens: usize, target: &Target<'_, '_>) {
     assert!(x.cols == target.job.weight.cols() && x.x.len() >= tokens * x.cols && tokens <= FEW_TOKENS);
     let mut out = [[0.0; TASK_ROWS]; FEW_TOKENS];
-    for (row, bytes) in target.bytes().chunks_exact(target.row_bytes()).enumerate() {
+    for (row, bytes) in target.bytes.chunks_exact(target.row_bytes).enumerate() {
         for (token, out) in out.iter_mut().enumerate().take(tokens) {
             let x = &x.x[token * x.cols..][..x.cols];
             let sum = &mut out[row];

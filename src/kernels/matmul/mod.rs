@@ -6,6 +6,7 @@
 
 mod float_panel;
 mod float_rows;
+mod foreign;
 mod lanes;
 mod packed;
 mod panel;
@@ -20,6 +21,7 @@ mod turn;
 mod tests;
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use packed::Packed;
@@ -42,6 +44,8 @@ pub struct Matrix {
     tensor: Tensor,
     rows: usize,
     cols: usize,
+    /// Of a type without a format here: brought to Q8_0 whenever it is multiplied.
+    foreign: bool,
     /// For float weights that are to be used in 8 bits: filled by the first product.
     packed: Option<Arc<OnceLock<Packed>>>,
 }
@@ -56,7 +60,8 @@ impl Matrix {
             return Err(KernelError::MatrixType { tensor: tensor.name().to_string(), ty: tensor.ty() });
         }
         let (rows, cols) = (tensor.n_rows(), tensor.row_len());
-        Ok(Matrix { tensor, rows, cols, packed: None })
+        let foreign = quant::foreign(tensor.ty());
+        Ok(Matrix { tensor, rows, cols, foreign, packed: None })
     }
 
     /// Like [`Matrix::new`], but float weights are rounded to 8 bits with a scale per 32 columns when they are first
@@ -93,6 +98,11 @@ impl Matrix {
         self.tensor.row_bytes()
     }
 
+    /// Whether its type has no format here: products are slower then.
+    pub fn is_foreign(&self) -> bool {
+        self.foreign
+    }
+
     /// Whether it is multiplied in float32.
     fn is_float(&self) -> bool {
         self.packed.is_none() && matches!(self.ty(), GgmlType::F32 | GgmlType::F16 | GgmlType::BF16)
@@ -100,7 +110,7 @@ impl Matrix {
 
     /// The format whose codes the products of many tokens read; not for those in float32.
     fn codes_ty(&self) -> GgmlType {
-        if self.packed.is_some() { GgmlType::Q8_0 } else { self.ty() }
+        if self.foreign || self.packed.is_some() { GgmlType::Q8_0 } else { self.ty() }
     }
 }
 
@@ -167,6 +177,10 @@ struct Target<'a, 'b> {
     row: usize,
     /// How many.
     rows: usize,
+    /// Their weights: as in the file, or as Q8_0 for foreign types.
+    bytes: &'a [u8],
+    /// Bytes of each row.
+    row_bytes: usize,
 }
 
 impl Target<'_, '_> {
@@ -190,15 +204,6 @@ impl Target<'_, '_> {
     fn address(&self, token: usize) -> *const f32 {
         self.job.out.address(token * self.job.weight.rows + self.row)
     }
-
-    fn bytes(&self) -> &[u8] {
-        let row_bytes = self.job.weight.tensor.row_bytes();
-        &self.job.weight.tensor.bytes()[self.row * row_bytes..][..self.rows * row_bytes]
-    }
-
-    fn row_bytes(&self) -> usize {
-        self.job.weight.tensor.row_bytes()
-    }
 }
 
 impl Cpu {
@@ -206,7 +211,7 @@ impl Cpu {
     ///
     /// Weights in F32, F16 and BF16 are multiplied in float32. For quantized ones the input is quantized too, to 8 bits
     /// with a scale per 32 numbers; products are exact integers then, scaled and added up in float32. So it is for those
-    /// that are [kept in 8 bits](Matrix::in_eight_bits).
+    /// that are [kept in 8 bits](Matrix::in_eight_bits). Types without a format here are rounded to 8 bits on the way.
     ///
     /// # Panics
     /// The lengths don't fit together.
@@ -231,6 +236,11 @@ impl Cpu {
         let s = &mut scratch.matmul;
         s.prepare(self, input, shape, jobs.iter().map(|j| Wanted::by(j.weight)));
         let floats = s.floats(input, cols);
+        if let Some(observer) = self.observer.get() {
+            for job in jobs.iter() {
+                observer.product(job.weight.tensor.name(), &floats.x[..tokens * cols], cols);
+            }
+        }
         let inputs = Inputs { floats, quantized: s.quantized(), tokens, few };
         let size = if few { TASK_ROWS } else { panel::ROWS };
         let mut n_tasks = 0;
@@ -246,7 +256,7 @@ impl Cpu {
         self.pool().run(n_tasks, &|task| {
             let Some(job) = list.iter().flatten().rev().find(|j| j.first_task <= task) else { return };
             let row = (task - job.first_task) * size;
-            run_task(self.isa(), &inputs, &Target { job, row, rows: size.min(job.weight.rows - row) });
+            run_task(self.isa(), &inputs, job, row..(row + size).min(job.weight.rows));
         });
     }
 
@@ -269,17 +279,29 @@ impl Cpu {
 struct ThreadScratch {
     tile: panel::Tile,
     floats: float_panel::FloatTile,
+    foreign: foreign::Foreign,
 }
 
 thread_local! {
     static THREAD: RefCell<ThreadScratch> = RefCell::default();
 }
 
-fn run_task(isa: Isa, inputs: &Inputs<'_>, target: &Target<'_, '_>) {
-    THREAD.with_borrow_mut(|scratch| match (target.job.weight.is_float(), inputs.few) {
-        (true, true) => float_rows::run(isa, &inputs.floats, inputs.tokens, target),
-        (true, false) => float_panel::run(isa, &inputs.floats, inputs.tokens, target, &mut scratch.floats),
-        (false, true) => rows::run(isa, &inputs.quantized, inputs.tokens, target),
-        (false, false) => panel::run(isa, &inputs.quantized, inputs.tokens, target, &mut scratch.tile),
+fn run_task(isa: Isa, inputs: &Inputs<'_>, job: &Job<'_>, rows: Range<usize>) {
+    THREAD.with_borrow_mut(|scratch| {
+        let ThreadScratch { tile, floats, foreign } = scratch;
+        let weight = job.weight;
+        let mut row_bytes = weight.tensor.row_bytes();
+        let mut bytes = &weight.tensor.bytes()[rows.start * row_bytes..rows.end * row_bytes];
+        if weight.foreign {
+            bytes = foreign.bring(isa, weight.ty(), bytes, weight.cols);
+            row_bytes = bytes.len() / rows.len();
+        }
+        let target = &Target { job, row: rows.start, rows: rows.len(), bytes, row_bytes };
+        match (weight.is_float(), inputs.few) {
+            (true, true) => float_rows::run(isa, &inputs.floats, inputs.tokens, target),
+            (true, false) => float_panel::run(isa, &inputs.floats, inputs.tokens, target, floats),
+            (false, true) => rows::run(isa, &inputs.quantized, inputs.tokens, target),
+            (false, false) => panel::run(isa, &inputs.quantized, inputs.tokens, target, tile),
+        }
     });
 }

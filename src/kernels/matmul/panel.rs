@@ -174,7 +174,7 @@ fn unpack_512<F: SpanFormat>(
 ) {
     let first = start / F::BLOCK_LEN * F::BLOCK_BYTES;
     let len = n / F::BLOCK_LEN * F::BLOCK_BYTES;
-    let blocks = target.bytes().chunks_exact(target.row_bytes()).map(|row| &row[first..][..len]);
+    let blocks = target.bytes.chunks_exact(target.row_bytes).map(|row| &row[first..][..len]);
     // SAFETY: a `Cpu` holds `Isa::Avx512` only after `Isa::is_available` said that the processor has it; each item has
     // the whole blocks of `n` columns.
     unsafe { super::turn::unpack::<F>(blocks, n, rows, out) };
@@ -182,7 +182,7 @@ fn unpack_512<F: SpanFormat>(
 
 /// Takes columns `start..start + n` of the target's rows apart; rows that the panel lacks become zeros.
 fn unpack<F: BlockFormat>(isa: Isa, tile: TileParts<'_>, target: &Target<'_, '_>, start: usize, n: usize) {
-    let (bytes, row_bytes) = (target.bytes(), target.row_bytes());
+    let (bytes, row_bytes) = (target.bytes, target.row_bytes);
     let first = start / F::BLOCK_LEN * F::BLOCK_BYTES;
     let len = n / F::BLOCK_LEN * F::BLOCK_BYTES;
     for row in 0..ROWS {

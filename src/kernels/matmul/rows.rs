@@ -25,7 +25,7 @@ pub(super) const SPAN: usize = 256;
 
 /// Computes the target's rows for all tokens.
 pub(super) fn run(isa: Isa, x: &Quantized<'_>, tokens: usize, target: &Target<'_, '_>) {
-    with_format!(target.job.weight.ty(), F => run_format::<F>(isa, x, tokens, target), _ => unreachable!());
+    with_format!(target.job.weight.codes_ty(), F => run_format::<F>(isa, x, tokens, target), _ => unreachable!());
 }
 
 fn run_format<F: SpanFormat>(isa: Isa, x: &Quantized<'_>, tokens: usize, target: &Target<'_, '_>) {
@@ -36,7 +36,7 @@ fn run_format<F: SpanFormat>(isa: Isa, x: &Quantized<'_>, tokens: usize, target:
     assert!(tokens <= FEW_TOKENS && x.d.len() >= tokens * x.stride / 32 && x.sums.len() >= tokens * x.stride / 16);
     let mut out = [[0.0; TASK_ROWS]; FEW_TOKENS];
     {
-        let (bytes, row_bytes, out) = (target.bytes(), target.row_bytes(), &mut out);
+        let (bytes, row_bytes, out) = (target.bytes, target.row_bytes, &mut out);
         on_isa!(isa, [F: SpanFormat] all_rows<F>(bytes: &[u8], row_bytes: usize, x: &Quantized<'_>, tokens: usize, out: &mut Products));
     }
     for (token, values) in out.iter().enumerate().take(tokens) {
