@@ -352,22 +352,6 @@ pub enum CliError {
     /// A GGUF file can't be read.
     #[error(transparent)]
     Gguf(#[from] GgufError),
-    /// A file that was to be made is there already.
-    #[error("{path}: exists already; nothing is overwritten, so remove it first or name another file")]
-    Exists {
-        /// The file.
-        path: PathBuf,
-    },
-    /// There is no room for what is to be written.
-    #[error("{path}: needs {needed}, but only {free} are free there")]
-    NoSpace {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        needed: String,
-        /// What is free.
-        free: String,
-    },
     /// A file can't be quantized.
     #[error(transparent)]
     Quantize(#[from] QuantizeError),
@@ -409,9 +393,7 @@ impl CliError {
             | CliError::EvalNeeds { .. }
             | CliError::OneFile { .. }
             | CliError::Command(_)
-            | CliError::Exists { .. }
             | CliError::SayYes { .. } => Exit::Usage,
-            CliError::NoSpace { .. } => Exit::Io,
             CliError::Quantize(e) => quantize(e),
             CliError::Saved { source: SavedError::Io(e), .. } | CliError::Read { source: e, .. } => input(e),
             CliError::Saved { source: SavedError::Session(e), .. } => session(e),
