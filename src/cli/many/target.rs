@@ -26,7 +26,9 @@ impl Target {
     /// # Errors
     /// A file for several, or the folder can't be made.
     pub fn new(option: &'static str, path: &Path, n_files: usize) -> Result<Target, CliError> {
-        let folder = path.is_dir() || path.extension().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/");
+        let like_one = path.extension().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/");
+        // A device or a pipe has no ending either.
+        let folder = path.is_dir() || like_one && !path.exists();
         if !folder && n_files > 1 {
             return Err(CliError::FolderWanted { option, path: path.to_path_buf(), files: n_files });
         }
@@ -116,6 +118,9 @@ mod tests {
         assert_eq!(target.file(&outcome("a.pdf", Unit::Page(3), 9), "", "png"), dir.path().join("out-p03.png"));
         let refused = Target::new("--annotate", &one, 2).expect_err("two").to_string();
         assert!(refused.contains("--annotate") && refused.contains("folder"), "{refused}");
+        let pipe = dir.path().join("pipe");
+        std::fs::write(&pipe, "").expect("written");
+        assert_eq!(Target::new("-o", &pipe, 1).expect("one").file(&outcome("a", Unit::Whole, 1), "", "md"), pipe);
         let folder = dir.path().join("marked");
         let mut target = Target::new("--annotate", &folder, 2).expect("a folder");
         assert!(folder.is_dir());

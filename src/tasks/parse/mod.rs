@@ -2,7 +2,7 @@
 //!
 //! Qwen2.5-VL was trained to answer "QwenVL HTML" with a page's contents as HTML whose elements have boxes
 //! (`data-bbox`). The way of an answer: [`read()`] makes it a tree by the rules that browsers follow, and that a list of
-//! [`Block`]s in reading order, with boxes in the original's pixels → [`qwen_html`], [`html`], [`markdown`], [`text`], or
+//! [`Block`]s in reading order, with boxes in the original's pixels → [`qwen_html`], [`html`], [`markdown()`], [`text`], or
 //! the blocks themselves as JSON → [`annotated`], a page that shows the layout beside the original.
 //!
 //! Whatever a model answers, what comes out is well formed: nothing of its markup is passed on.
