@@ -49,8 +49,8 @@ pub fn annotate(picture: &Rgb8, marks: &[Mark]) -> Rgb8 {
         }
     }
     // Labels last: no line crosses them.
-    for mark in &marks {
-        canvas.label(mark);
+    for (i, mark) in marks.iter().enumerate() {
+        canvas.label(mark, &marks[..i], &marks[i + 1..]);
     }
     canvas.picture
 }
@@ -198,8 +198,8 @@ impl Canvas {
         }
     }
 
-    /// A plate with the label: above the mark, else where it covers least of other labels.
-    fn label(&mut self, mark: &Mark) {
+    /// A plate with the label: above the mark, else where it covers least of other labels, and of other marks.
+    fn label(&mut self, mark: &Mark, before: &[Mark], after: &[Mark]) {
         let text = shown(&mark.label);
         if text.is_empty() {
             return;
@@ -224,6 +224,11 @@ impl Canvas {
             (right, top),
             (left - width, top),
         ];
+        let corners = |mark: &Mark| match mark.place {
+            Place::Box(rect) => Some(rect.corners().map(|x| x.round() as i64)),
+            Place::Point(_) => None,
+        };
+        let others: Vec<[i64; 4]> = before.iter().chain(after).filter_map(corners).collect();
         let size = (self.picture.width as i64, self.picture.height as i64);
         let inside = |(x, y): (i64, i64)| {
             let (x, y) = (x.min(size.0 - width).max(0), y.min(size.1 - height).max(0));
@@ -233,7 +238,9 @@ impl Canvas {
         let cost = |(x, y): (i64, i64)| -> i64 {
             let plate = inside((x, y));
             let moved = (plate[0] - x).abs().min(width) * height / 4 + (plate[1] - y).abs().min(height) * width;
-            self.taken.iter().map(|other| common(plate, *other)).sum::<i64>() * 4 + moved
+            let labels: i64 = self.taken.iter().map(|other| common(plate, *other)).sum();
+            let marks: i64 = others.iter().map(|other| common(plate, *other)).sum();
+            labels * 4 + marks / 2 + moved
         };
         let plate = inside(places.into_iter().min_by_key(|&place| cost(place)).unwrap_or((left, top)));
         let ground = colour(mark.group);

@@ -86,7 +86,9 @@ fn labels_that_would_cover_each_other_make_room() {
     let marks: Vec<Mark> =
         (0..4).map(|i| boxed(100.0 + f64::from(i), 100.0, 300.0, 200.0, "the same place", i as usize)).collect();
     let mut canvas = Canvas::new(&ground(640, 480));
-    marks.iter().for_each(|mark| canvas.label(mark));
+    for (i, mark) in marks.iter().enumerate() {
+        canvas.label(mark, &marks[..i], &marks[i + 1..]);
+    }
     for (i, a) in canvas.taken.iter().enumerate() {
         assert!(canvas.taken[..i].iter().all(|b| common(*a, *b) == 0), "{:?}", canvas.taken);
     }

@@ -39,13 +39,14 @@ h1.title { font-size: 1.2rem; margin: 0 0 1rem; } h2.name { font-size: 1rem; mar
 .sheet > img { position: absolute; left: 0; top: 0; width: 100%; height: 100%; }
 .mark, .block { position: absolute; box-sizing: border-box; }
 .mark { border: 2px solid var(--c); background: color-mix(in srgb, var(--c) 12%, transparent); }
-.mark > span { position: absolute; left: 0; top: 0; background: var(--c); color: var(--ink); font: 700 11px/1.3 system-ui, sans-serif; padding: 0 .3em; }
+.mark > span { position: absolute; right: 100%; top: -2px; background: var(--c); color: var(--ink); font: 700 11px/1.3 system-ui, sans-serif; padding: 0 .3em; }
 .block { outline: 1px solid color-mix(in srgb, var(--c) 50%, transparent); overflow: hidden; line-height: 1.2; }
 .block:hover { overflow: auto; z-index: 1; background: #fff; }
 .block > * { margin: 0; padding: 0; font-size: inherit; } .block table { border-collapse: collapse; width: 100%; }
 .block td, .block th { border: 1px solid #0004; padding: 0 .2em; text-align: left; font-size: inherit; }
 .block ul, .block ol { padding-left: 1.2em; } .block pre { white-space: pre-wrap; font-family: ui-monospace, monospace; }
 .block h1, .block h2, .block h3, .block h4, .block h5, .block h6 { font-weight: 700; }
+.mark.edge > span { right: auto; left: 0; }
 .mark:target, .block:target { outline: 3px solid var(--c); }
 .rest, .repairs { font-size: .9rem; } .rest > * { margin: .3rem 0; }
 .key { display: flex; flex-wrap: wrap; gap: .3rem 1rem; list-style: none; padding: 0; font-size: .85rem; }
@@ -97,12 +98,14 @@ fn one(number: usize, sheet: &Sheet<'_>, named: bool, body: &mut String, pairs: 
         };
         let id = format!("{number}-{}", i + 1);
         let place = place(rect, [width, height]);
+        // The number stands before the block, where there is room.
+        let edge = if rect.left < width as f64 * 0.05 { " edge" } else { "" };
         let _ = writeln!(
             marks,
-            "<a class=\"mark {kind}\" id=\"o{id}\" href=\"#t{id}\" style=\"{place}\" title=\"{kind}\"><span>{}</span></a>",
+            "<a class=\"mark {kind}{edge}\" id=\"o{id}\" href=\"#t{id}\" style=\"{place}\" title=\"{kind}\"><span>{}</span></a>",
             i + 1
         );
-        let size = letters(rect, &block.text) / width as f64 * 100.0;
+        let size = letters(rect, block.kind, &block.text) / width as f64 * 100.0;
         let _ = writeln!(
             blocks,
             "<div class=\"block {kind}\" id=\"t{id}\" style=\"{place};font-size:{size:.3}cqw\">{}</div>",
@@ -142,14 +145,27 @@ fn place(rect: &Rect, [width, height]: [usize; 2]) -> String {
     )
 }
 
-/// The height of letters, in pixels of the page, with which about so many words fill a box.
-fn letters(rect: &Rect, text: &str) -> f64 {
-    // A letter is about half as wide as high, and a line a fifth higher than that.
-    const AREA: f64 = 0.5 * 1.25;
-    let lines = text.lines().count().max(1) as f64;
-    let n = text.chars().count().max(1) as f64;
-    let filling = (rect.width() * rect.height() / (n * AREA)).sqrt();
-    filling.min(rect.height() / lines / 1.25).clamp(2.0, 400.0)
+/// The height of letters, in pixels of the page, with which the words about fill their box, and fit.
+fn letters(rect: &Rect, kind: Kind, text: &str) -> f64 {
+    // Of a letter's height: its width on the average, a line's height, and what a list's marks take.
+    const WIDTH: f64 = 0.56;
+    const LINE: f64 = 1.2;
+    const MARKS: f64 = 1.2;
+    let text = if text.is_empty() { "(figure)" } else { text };
+    let fits = |size: f64| {
+        let room = rect.width() - if kind == Kind::List { MARKS * size } else { 0.0 };
+        let per_line = (room / (WIDTH * size)).floor();
+        // Words that don't fit whole leave some of a line empty.
+        let needed = |line: &str| match line.chars().count() as f64 {
+            n if n <= per_line => 1.0,
+            n => (n / (per_line - 4.0).max(1.0)).ceil(),
+        };
+        text.lines().map(needed).sum::<f64>() * LINE * size <= rect.height()
+    };
+    // Captions inside of figures needn't be as large as those.
+    let largest: f64 = if kind == Kind::Figure { 28.0 } else { 400.0 };
+    let sizes = std::iter::successors(Some(largest.min(rect.height() / LINE)), |size| Some(size * 0.96));
+    sizes.take_while(|size| *size > 2.0).find(|size| fits(*size)).unwrap_or(2.0)
 }
 
 #[cfg(test)]
@@ -196,7 +212,11 @@ mod tests {
     #[test]
     fn letters_fill_their_box() {
         let rect = Rect { left: 0.0, top: 0.0, right: 400.0, bottom: 40.0 };
-        assert_eq!(letters(&rect, "one line"), 32.0);
-        assert!(letters(&rect, &"many words ".repeat(40)) < 10.0);
+        assert!(letters(&rect, Kind::Heading, "one line") > 30.0);
+        assert!(letters(&rect, Kind::Heading, &"x".repeat(40)) < 18.0);
+        assert!((2.0..10.0).contains(&letters(&rect, Kind::Paragraph, &"many words ".repeat(40))));
+        assert!(letters(&rect, Kind::Figure, "") <= 28.0);
+        let nothing = Rect { left: 0.0, top: 0.0, right: 0.1, bottom: 0.1 };
+        assert_eq!(letters(&nothing, Kind::List, "x"), 2.0);
     }
 }
