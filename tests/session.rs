@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use qlens::media::{Limits, Source, load_picture};
 use qlens::session::{
-    Engine, EngineOptions, Event, GenerateOptions, LoadError, Loaded, MediaOptions, Medium, Sampling, SavedError,
-    SessionError, StopReason, Turn, find_mmproj,
+    Engine, EngineOptions, Event, GenerateOptions, LoadError, Loaded, MediaFolder, MediaOptions, Medium, Sampling,
+    SavedError, SessionError, StopReason, Turn, find_mmproj,
 };
 
 fn file(name: &str) -> PathBuf {
@@ -71,6 +71,52 @@ fn a_follow_up_reuses_what_was_read_and_answers_the_same() {
     let again = again.unwrap();
     assert_eq!((again.text, again.cached_tokens), (a.text, a.prompt_tokens - 1));
     assert!(!encoded, "the picture was encoded again");
+}
+
+/// Guessing at repetitions changes the time only: not a token of greedy or drawn answers, of those that are cut off, or of
+/// what comes after them.
+#[test]
+fn answers_are_the_same_with_and_without_lookup() {
+    let greedy = Sampling::default();
+    let drawn =
+        |seed, repeat_penalty| Sampling { temperature: 0.3, top_k: 4, repeat_penalty, seed, ..Sampling::default() };
+    for model in ["tiny-tied/model-q4_0.gguf", "tiny-tied/model-f16.gguf", "tiny-untied/model-f32.gguf"] {
+        let engine = Engine::load(&options(model)).unwrap();
+        for (sampling, max_tokens) in
+            [(greedy.clone(), 70), (drawn(1, 1.0), 60), (drawn(2, 1.3), 40), (greedy.clone(), 5)]
+        {
+            let run = |lookup| {
+                let options = GenerateOptions { max_tokens, sampling: sampling.clone(), lookup, ..short() };
+                let mut session = engine.new_session();
+                ["one two three one two three one two", "one two three again?"].map(|question| {
+                    let answer = session.ask(&Turn::new(None, vec![], question), &options, &mut go_on).unwrap();
+                    (answer.text, answer.stop, answer.answer_tokens, answer.cached_tokens)
+                })
+            };
+            assert_eq!(run(true), run(false), "{model} {sampling:?}");
+        }
+    }
+}
+
+#[test]
+fn an_encoding_that_another_run_kept_is_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Some(MediaFolder { path: dir.path().join("media"), limit_bytes: 1 << 24 });
+    let turn = Turn::new(None, vec![picture("tiny-tied/image0.png")], "Describe this image.");
+    let run = |model: &str, folder| {
+        let engine = Engine::load(&EngineOptions { media_folder: folder, ..options(model) }).unwrap();
+        let mut encoded = false;
+        let answer = engine.new_session().ask(&turn, &short(), &mut |e| {
+            encoded |= matches!(e, Event::Encoding { .. });
+            ControlFlow::Continue(())
+        });
+        (answer.unwrap().text, encoded)
+    };
+    let (text, encoded) = run("tiny-tied/model-f16.gguf", folder.clone());
+    assert!(encoded);
+    assert_eq!(run("tiny-tied/model-f16.gguf", folder.clone()), (text.clone(), false), "from the folder");
+    assert_eq!(run("tiny-tied/model-f16.gguf", None), (text, true), "without one");
+    assert!(run("tiny-untied/model-f32.gguf", folder).1, "another vision model's encoding is none of its own");
 }
 
 #[test]

@@ -420,13 +420,16 @@ pub enum Phase {
     Prefill,
     /// Making an answer
     Decode,
+    /// Making an answer that repeats its prompt, by guessing at what is repeated
+    Repeat,
     /// From a question about a picture to its answer's first token
     FirstToken,
 }
 
 impl Phase {
     /// In the order in which they are measured.
-    pub const ALL: [Phase; 5] = [Phase::Load, Phase::Vision, Phase::Prefill, Phase::Decode, Phase::FirstToken];
+    pub const ALL: [Phase; 6] =
+        [Phase::Load, Phase::Vision, Phase::Prefill, Phase::Decode, Phase::Repeat, Phase::FirstToken];
 }
 
 /// Which model, and how it is run.
@@ -461,6 +464,10 @@ pub struct ModelArgs {
     #[arg(long, value_name = "HOW", value_parser = PossibleValuesParser::new(["int8", "exact"])
           .map(|s| if s == "exact" { Precision::Exact } else { Precision::Int8 }))]
     pub vision_precision: Option<Precision>,
+    /// Keep encoded pictures and clips in the cache folder, up to this many megabytes, so that another run needn't look at
+    /// them again (an ordinary photo takes 10) [default: 0, nothing is kept]
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(0..=16_777_216))]
+    pub media_cache: Option<u32>,
 }
 
 /// The types a key/value cache can have.
@@ -497,6 +504,10 @@ pub struct SamplingArgs {
     /// The same seed gives the same answer [default: 0; in a chat at a terminal a new one each time]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Read each token of an answer by itself. Otherwise, where an answer repeats what was said before, several are read at
+    /// once: the answer is the same, and comes sooner
+    #[arg(long)]
+    pub no_lookup: bool,
 }
 
 impl SamplingArgs {

@@ -21,6 +21,7 @@ pub fn run(args: &ChatArgs, manner: &Manner) -> Result<(), CliError> {
     let options = GenerateOptions {
         max_tokens: args.sampling.max_tokens(1024),
         sampling: setup::sampling(&args.sampling, talking),
+        lookup: !args.sampling.no_lookup,
         media: setup::media_options(&args.media)?,
     };
     let media = setup::media(&args.files, &args.media, manner)?;

@@ -24,6 +24,7 @@ pub fn run(args: &DescribeArgs, manner: &Manner) -> Result<(), CliError> {
     let options = GenerateOptions {
         max_tokens: args.sampling.max_tokens(1024),
         sampling: setup::sampling(&args.sampling, false),
+        lookup: !args.sampling.no_lookup,
         media: setup::media_options(&args.media)?,
     };
     let files = many::chosen(&args.files, &args.many, Accepted { documents: false })?;

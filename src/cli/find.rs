@@ -33,6 +33,7 @@ pub fn run(args: &FindArgs, manner: &Manner) -> Result<(), CliError> {
     let options = GenerateOptions {
         max_tokens: args.sampling.max_tokens(1024),
         sampling: setup::sampling(&args.sampling, false),
+        lookup: !args.sampling.no_lookup,
         media,
     };
     let clip = setup::clip(&args.files, &args.media, manner)?;
@@ -121,7 +122,7 @@ impl Search<'_> {
         let hex = |bytes: [u8; 32]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
         let Self { request, options, engine, .. } = self;
         let part = request.part.map(|Part { start, end }| (start, end));
-        let GenerateOptions { max_tokens, sampling, media } = options;
+        let GenerateOptions { max_tokens, sampling, media, lookup: _ } = options;
         Key {
             clip: hex(clip),
             model: hex(engine.fingerprint()),

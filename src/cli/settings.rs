@@ -19,13 +19,14 @@ pub struct Key {
 }
 
 /// All settings, in the order in which they are shown.
-pub const KEYS: [Key; 19] = [
+pub const KEYS: [Key; 20] = [
     Key { name: "model", variable: "QLENS_MODEL" },
     Key { name: "models", variable: "QLENS_MODELS" },
     Key { name: "threads", variable: "QLENS_THREADS" },
     Key { name: "ctx", variable: "QLENS_CTX" },
     Key { name: "kv-type", variable: "QLENS_KV_TYPE" },
     Key { name: "vision-precision", variable: "QLENS_VISION_PRECISION" },
+    Key { name: "media-cache", variable: "QLENS_MEDIA_CACHE" },
     Key { name: "max-tokens", variable: "QLENS_MAX_TOKENS" },
     Key { name: "temp", variable: "QLENS_TEMP" },
     Key { name: "top-k", variable: "QLENS_TOP_K" },

@@ -17,7 +17,7 @@ use crate::gguf::Gguf;
 use crate::kernels::KvType;
 use crate::media::{self, Clip, Limits, MediaKind, Part, Source};
 use crate::model::{Precision, Yarn};
-use crate::session::{Engine, EngineOptions, MediaOptions, Medium, Sampling};
+use crate::session::{Engine, EngineOptions, MediaFolder, MediaOptions, Medium, Sampling};
 
 /// Something that was made ready, and the seconds that it took.
 #[derive(Debug)]
@@ -154,6 +154,7 @@ pub fn engine(args: &ModelArgs, kv_default: KvKind, manner: &Manner) -> Result<T
     let exact = kv_default == KvKind::F32;
     let precision = if exact { Precision::Exact } else { Precision::default() };
     options.vision_precision = args.vision_precision.unwrap_or(precision);
+    options.media_folder = media_folder(args)?;
     if !options.model.as_os_str().is_empty() {
         let engine = timed(|| Ok(Engine::load(&options)?))?;
         let slow = engine.value.foreign_types();
@@ -177,6 +178,13 @@ pub fn engine(args: &ModelArgs, kv_default: KvKind, manner: &Manner) -> Result<T
         };
         Ok(Engine::from_gguf(model, Some(mmproj), &options)?)
     })
+}
+
+/// Where encoded media are kept, if they are to be.
+fn media_folder(args: &ModelArgs) -> Result<Option<MediaFolder>, CliError> {
+    let Some(megabytes) = args.media_cache.filter(|&n| n > 0) else { return Ok(None) };
+    let path = dirs::cache_dir().ok_or(CliError::NoCacheFolder)?.join("qlens").join("media");
+    Ok(Some(MediaFolder { path, limit_bytes: u64::from(megabytes) * 1_000_000 }))
 }
 
 /// The pixel bounds and the frame rate, where they were given.

@@ -126,6 +126,64 @@ impl ThreadPool {
     }
 }
 
+/// Tasks that one thread takes in order from the front, and others from the back: the first and the end, a half each.
+#[derive(Default)]
+#[repr(align(64))]
+struct TaskRange(AtomicU64);
+
+impl TaskRange {
+    fn new(range: std::ops::Range<usize>) -> TaskRange {
+        TaskRange(AtomicU64::new((range.start as u64) << 32 | range.end as u64))
+    }
+
+    /// Takes a task; `None` when none is left.
+    fn take(&self, from_the_back: bool) -> Option<usize> {
+        let halves = |state: u64| (state >> 32, state & u64::from(u32::MAX));
+        let take = |state: u64| match halves(state) {
+            (first, end) if first >= end => None,
+            (first, end) if from_the_back => Some(first << 32 | (end - 1)),
+            (first, end) => Some((first + 1) << 32 | end),
+        };
+        // What the tasks read and write is ordered by the job's own beginning and end.
+        let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
+        let (first, end) = halves(before);
+        Some(if from_the_back { end - 1 } else { first } as usize)
+    }
+}
+
+/// The most threads that have a range of their own.
+const MAX_RANGES: usize = 32;
+
+impl ThreadPool {
+    /// Like [`ThreadPool::run`], but each thread takes a range of neighbouring tasks in order, and then the last ones of
+    /// others' ranges: where tasks read memory one after another, each thread's memory is one long stream.
+    ///
+    /// # Panics
+    /// As [`ThreadPool::run`].
+    pub fn run_in_ranges(&self, n_tasks: usize, task: &Task<'_>) {
+        let threads = self.threads().min(n_tasks);
+        if threads <= 1 || threads > MAX_RANGES || u32::try_from(n_tasks).is_err() {
+            self.run(n_tasks, task);
+            return;
+        }
+        let start = |i: usize| i * n_tasks / threads;
+        let mut ranges: [TaskRange; MAX_RANGES] = Default::default();
+        for (i, range) in ranges[..threads].iter_mut().enumerate() {
+            *range = TaskRange::new(start(i)..start(i + 1));
+        }
+        self.run(threads, &|own| {
+            while let Some(i) = ranges[own].take(false) {
+                task(i);
+            }
+            for other in (own + 1..threads).chain(0..own) {
+                while let Some(i) = ranges[other].take(true) {
+                    task(i);
+                }
+            }
+        });
+    }
+}
+
 /// Runs tasks until none is left; a panic is kept for the caller of `run`.
 fn take_tasks(s: &Shared, task: &Task<'_>, n_tasks: usize) {
     INSIDE.set(true);
@@ -205,11 +263,13 @@ mod tests {
             for n in [0, 1, 2, 7, 1000] {
                 let counts: Vec<AtomicUsize> = (0..n).map(|_| AtomicUsize::new(0)).collect();
                 for _ in 0..50 {
-                    pool.run(n, &|i| {
+                    let count = |i: usize| {
                         counts[i].fetch_add(1, Ordering::Relaxed);
-                    });
+                    };
+                    pool.run(n, &count);
+                    pool.run_in_ranges(n, &count);
                 }
-                assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 50), "{threads} threads, {n} tasks");
+                assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 100), "{threads} threads, {n} tasks");
             }
         }
     }
@@ -219,6 +279,8 @@ mod tests {
         let pool = ThreadPool::new(3);
         for _ in 0..20 {
             let result = catch_unwind(AssertUnwindSafe(|| pool.run(100, &|i| assert!(i != 37, "task 37"))));
+            assert!(result.is_err());
+            let result = catch_unwind(AssertUnwindSafe(|| pool.run_in_ranges(100, &|i| assert!(i != 37, "task 37"))));
             assert!(result.is_err());
         }
         let sum = AtomicUsize::new(0);

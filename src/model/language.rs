@@ -8,7 +8,7 @@ use super::rope::{Yarn, inverse_frequencies, mrope_tables};
 use super::weights::{Linear, Loader, Precision};
 use super::{ModelError, TextConfig};
 use crate::gguf::Gguf;
-use crate::kernels::KvType;
+use crate::kernels::{FEW_TOKENS, KvType};
 
 /// Weights of one transformer block.
 struct Block<C: Compute> {
@@ -153,7 +153,7 @@ impl<C: Compute> LanguageModel<C> {
             up: buf(c.ffn_size)?,
             cos: buf(c.head_dim / 2)?,
             sin: buf(c.head_dim / 2)?,
-            logits: compute.buf(self.vocab_size)?,
+            logits: compute.buf(FEW_TOKENS.min(max_chunk) * self.vocab_size)?,
         };
         Ok(LanguageState { cache, len: 0, capacity, max_chunk, act })
     }
@@ -229,17 +229,20 @@ impl<C: Compute> LanguageModel<C> {
         compute.linear(tokens, swiglu, &mut [b.down.add_to(x)]);
     }
 
-    /// Logits of token `row` of the chunk that was read last, into `out` `[vocab]`.
+    /// Logits of tokens of the chunk that was read last, from `row` on, into `out`, `[tokens, vocab]`. Each token's are the
+    /// same with any others beside it.
     ///
     /// # Panics
-    /// `row` is outside the chunks' size, or `out` is not as long as the vocabulary.
+    /// Rows are outside the chunks' size, or `out` hasn't room for 1 to [`FEW_TOKENS`] tokens.
     pub fn logits(&self, compute: &mut C, state: &mut LanguageState<C>, row: usize, out: &mut [f32]) {
-        assert!(row < state.max_chunk && out.len() == self.vocab_size);
+        let tokens = out.len() / self.vocab_size;
+        assert!((1..=FEW_TOKENS).contains(&tokens) && out.len() == tokens * self.vocab_size, "{tokens} tokens' logits");
+        assert!(row + tokens <= state.max_chunk, "logits of rows from {row} on");
         let act = &mut state.act;
         let x = View { buf: &act.x, at: row * self.config.hidden_size };
         let norm = Input::RmsNorm { x, weight: &self.output_norm, eps: self.config.rms_eps };
         let job = Job { weight: self.output_matrix(), bias: None, out: &mut act.logits, at: 0, accumulate: false };
-        compute.linear(1, norm, &mut [job]);
+        compute.linear(tokens, norm, &mut [job]);
         compute.read(&act.logits, 0, out);
     }
 

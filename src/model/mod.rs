@@ -15,6 +15,7 @@ mod vision;
 mod weights;
 mod windows;
 
+pub use crate::kernels::FEW_TOKENS;
 pub use compute::{Compute, HeadDims, Input, Job, View};
 pub use config::{TextConfig, VisionConfig};
 pub use cpu::CpuCompute;

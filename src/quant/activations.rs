@@ -1,10 +1,12 @@
-//! Activations in 8 or 15 bits per number, with a float32 scale per 32.
+//! Activations in 8 bits per number with a float32 scale per 32, or in 15 bits with a scale per 256.
 //!
 //! Products of many tokens are bound by arithmetic and take 8 bits. Those of few tokens are bound by reading the weights:
 //! there a second byte costs nothing that one would notice, and takes nearly all of the quantization's error away.
 
-/// Numbers that share a scale.
+/// Numbers in 8 bits that share a scale.
 pub const QK8: usize = 32;
+/// Numbers in 15 bits that share a scale.
+pub const QK_FINE: usize = 256;
 
 /// Quantizes blocks of [`QK8`] numbers: `x ≈ d · q` with `d = max |x| / 127`, q rounded to nearest, halves to even.
 ///
@@ -36,11 +38,11 @@ fn quantize_block(x: &[f32; QK8], q: &mut [i8; QK8], d: &mut f32, sums: &mut [i3
 
 /// Rounds a block to codes within `±limit`, and returns their scale.
 #[inline(always)]
-fn round_block(x: &[f32; QK8], codes: &mut [i32; QK8], limit: f32) -> f32 {
+fn round_block<const N: usize>(x: &[f32; N], codes: &mut [i32; N], limit: f32) -> f32 {
     // Comparing bits orders magnitudes, infinities and NaN alike, and vectorizes.
     let max = x.iter().fold(0u32, |m, v| m.max(v.to_bits() & 0x7fff_ffff));
     if max >= 0x7f80_0000 {
-        *codes = [0; QK8];
+        *codes = [0; N];
         return f32::NAN;
     }
     let max = f32::from_bits(max);
@@ -54,27 +56,9 @@ fn round_block(x: &[f32; QK8], codes: &mut [i32; QK8], limit: f32) -> f32 {
     max / limit
 }
 
-/// Quantizes blocks of [`QK8`] numbers to 15 bits: `x ≈ d · (128 · high + low)` with `d = max |x| / 16256`, rounded to
-/// nearest, halves to even; `high` is within ±127, `low` within −64…63.
-///
-/// `sums` gets the sums of each half block's `128 · high + low`. What isn't finite is treated as in [`quantize_row`].
-///
-/// # Panics
-/// The slices don't fit together.
+/// Quantizes [`QK_FINE`] numbers to 15 bits: `x ≈ d · q` with `d = max |x| / 16383`, q rounded to nearest, halves to even,
+/// and returns `d`. Codes are within ±16383; what isn't finite is treated as in [`quantize_row`].
 #[inline(always)]
-pub fn quantize_row_fine(x: &[f32], high: &mut [i8], low: &mut [i8], d: &mut [f32], sums: &mut [i32]) {
-    assert!(x.len() == high.len() && x.len() == low.len() && x.len() == d.len() * QK8 && 2 * d.len() == sums.len());
-    let codes = high.as_chunks_mut::<QK8>().0.iter_mut().zip(low.as_chunks_mut::<QK8>().0);
-    let blocks = x.as_chunks::<QK8>().0.iter().zip(codes);
-    for ((x, (high, low)), (d, sums)) in blocks.zip(d.iter_mut().zip(sums.as_chunks_mut::<2>().0)) {
-        let mut codes = [0i32; QK8];
-        *d = round_block(x, &mut codes, 16256.0);
-        for ((high, low), &code) in high.iter_mut().zip(low).zip(&codes) {
-            *high = ((code + 64) >> 7) as i8;
-            *low = (code - ((code + 64) >> 7) * 128) as i8;
-        }
-        for (sum, codes) in sums.iter_mut().zip(codes.as_chunks::<{ QK8 / 2 }>().0) {
-            *sum = codes.iter().sum();
-        }
-    }
+pub fn quantize_fine(x: &[f32; QK_FINE], q: &mut [i32; QK_FINE]) -> f32 {
+    round_block(x, q, 16383.0)
 }

@@ -31,11 +31,19 @@ pub struct GenerateOptions {
     pub sampling: Sampling,
     /// How media are measured.
     pub media: MediaOptions,
+    /// Whether to guess at tokens that repeat what was said before, and to read several at once: answers are the same,
+    /// and come sooner.
+    pub lookup: bool,
 }
 
 impl Default for GenerateOptions {
     fn default() -> Self {
-        GenerateOptions { max_tokens: 1024, sampling: Sampling::default(), media: MediaOptions::default() }
+        GenerateOptions {
+            max_tokens: 1024,
+            sampling: Sampling::default(),
+            media: MediaOptions::default(),
+            lookup: true,
+        }
     }
 }
 
@@ -238,6 +246,7 @@ impl<'e> Session<'e> {
             sampler: Sampler::new(&options.sampling),
             max_tokens: options.max_tokens,
             logits,
+            lookup: options.lookup,
         };
         let (text, stop) = generation.run(self, on_event)?;
         timings.decode_s = decode_start.elapsed().as_secs_f64();
@@ -411,6 +420,12 @@ impl<'e> Session<'e> {
         if let Some(data) = self.media_cache.get(medium.key()) {
             return Ok(data);
         }
+        let files = self.engine.media_files();
+        if let Some(data) = files.and_then(|f| f.get(medium.key(), medium.tokens())) {
+            let data = Arc::new(data);
+            self.media_cache.insert(medium.key().clone(), data.clone());
+            return Ok(data);
+        }
         let vision = self.engine.vision()?;
         let width = vision.config().projection_dim;
         let mut data = Vec::with_capacity(medium.tokens() * width);
@@ -421,6 +436,9 @@ impl<'e> Session<'e> {
             progress.batch += 1;
             Ok(())
         })?;
+        if let Some(files) = files {
+            files.put(medium.key(), &data);
+        }
         let data = Arc::new(data);
         self.media_cache.insert(medium.key().clone(), data.clone());
         Ok(data)
@@ -439,15 +457,16 @@ impl<'e> Session<'e> {
         Ok(self.engine.text.forward(&mut self.compute, state, chunk, positions, &keep_going)?)
     }
 
-    /// Reads one token that was generated.
-    pub(super) fn forward_token(
+    /// Reads tokens that were generated, or may be, from `position` on.
+    pub(super) fn forward_tokens(
         &mut self,
-        token: u32,
+        tokens: &[u32],
         position: i64,
         on_event: &mut OnEvent<'_>,
     ) -> Result<(), SessionError> {
-        self.forward(&[ChunkInput::Tokens(&[token])], &[[position; 3]], on_event)?;
-        self.cached.push(u64::from(token));
+        let positions: Vec<Position> = (position..).take(tokens.len()).map(|p| [p; 3]).collect();
+        self.forward(&[ChunkInput::Tokens(tokens)], &positions, on_event)?;
+        self.cached.extend(tokens.iter().map(|&t| u64::from(t)));
         Ok(())
     }
 
@@ -455,6 +474,14 @@ impl<'e> Session<'e> {
     pub(super) fn logits(&mut self, row: usize, out: &mut [f32]) {
         let state = self.state.as_mut().expect("a state is made before anything is read");
         self.engine.text.logits(&mut self.compute, state, row, out);
+    }
+
+    /// Logits of the first `rows` rows of the last chunk, `[rows, vocab]`; `out` grows to what is needed.
+    pub(super) fn logits_of_first(&mut self, rows: usize, out: &mut Vec<f32>) {
+        let text = &self.engine.text;
+        out.resize(out.len().max(rows * text.vocab_size()), 0.0);
+        let state = self.state.as_mut().expect("a state is made before anything is read");
+        text.logits(&mut self.compute, state, 0, &mut out[..rows * text.vocab_size()]);
     }
 }
 

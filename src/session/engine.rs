@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::Session;
 use super::error::{LoadError, SessionError};
+use super::media_files::{MediaFiles, MediaFolder};
 use super::pair::find_mmproj;
 use super::prompt::PadTokens;
 use crate::gguf::{GgmlType, Gguf, Tensor};
@@ -33,6 +34,8 @@ pub struct EngineOptions {
     pub yarn: Option<Yarn>,
     /// How the vision tower's float weights are computed with.
     pub vision_precision: Precision,
+    /// Where encoded pictures and clips are kept for other runs; `None` keeps them for this one only.
+    pub media_folder: Option<MediaFolder>,
 }
 
 impl EngineOptions {
@@ -46,6 +49,7 @@ impl EngineOptions {
             kv_type: KvType::F16,
             yarn: None,
             vision_precision: Precision::default(),
+            media_folder: None,
         }
     }
 }
@@ -72,6 +76,8 @@ pub struct Engine {
     /// The vision tower is inside the text model's file, which then stands in `mmproj` too.
     whole: bool,
     vision: OnceLock<VisionModel<CpuCompute>>,
+    media_folder: Option<MediaFolder>,
+    media_files: OnceLock<MediaFiles>,
 }
 
 impl Engine {
@@ -132,6 +138,8 @@ impl Engine {
             tensors: gguf.tensors().cloned().collect(),
             mmproj: None,
             vision: OnceLock::new(),
+            media_folder: options.media_folder.clone(),
+            media_files: OnceLock::new(),
         };
         engine.mmproj = match mmproj {
             Some(m) => Some(engine.check_pair(m)?),
@@ -169,13 +177,18 @@ impl Engine {
     /// SHA-256 of the weights' names, types and shapes and of each one's beginning: two models that differ in it differ,
     /// and it costs no reading of gigabytes.
     pub fn fingerprint(&self) -> [u8; 32] {
-        const BEGINNING: usize = 4096;
-        let mut hash = Sha256::new();
-        for tensor in self.tensors.iter().chain(self.own_mmproj().into_iter().flat_map(Gguf::tensors)) {
-            hash.update(format!("{} {} {:?}\n", tensor.name(), tensor.ty().name(), tensor.dims()));
-            hash.update(&tensor.bytes()[..tensor.bytes().len().min(BEGINNING)]);
-        }
-        hash.finalize().into()
+        hash_tensors(self.tensors.iter().chain(self.own_mmproj().into_iter().flat_map(Gguf::tensors))).finalize().into()
+    }
+
+    /// Encoded media of earlier runs, where they are kept.
+    pub(super) fn media_files(&self) -> Option<&MediaFiles> {
+        let folder = self.media_folder.as_ref()?;
+        Some(self.media_files.get_or_init(|| {
+            let mut hash = hash_tensors(self.mmproj.iter().flat_map(Gguf::tensors));
+            // Instruction sets differ in how they round.
+            hash.update(format!("{:?} {}", self.vision_precision, self.cpu.isa().name()));
+            MediaFiles::new(folder.clone(), hash.finalize().into(), self.text.config().hidden_size)
+        }))
     }
 
     /// Types of weights that are computed with through ggml, slower than others; each once.
@@ -273,4 +286,15 @@ impl Engine {
         let found = Gguf::open(path).map_err(LoadError::from).and_then(|g| self.check_pair(g));
         found.inspect_err(|e| tracing::debug!("not using {}: {e}", path.display())).ok()
     }
+}
+
+/// Names, types and shapes of tensors, and each one's beginning.
+fn hash_tensors<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Sha256 {
+    const BEGINNING: usize = 4096;
+    let mut hash = Sha256::new();
+    for tensor in tensors {
+        hash.update(format!("{} {} {:?}\n", tensor.name(), tensor.ty().name(), tensor.dims()));
+        hash.update(&tensor.bytes()[..tensor.bytes().len().min(BEGINNING)]);
+    }
+    hash
 }

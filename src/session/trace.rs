@@ -66,7 +66,7 @@ impl Session<'_> {
             let token = forced.get(step).copied().unwrap_or_else(|| super::sampler::argmax(&logits));
             out.tokens.push(token);
             if step + 1 < steps {
-                self.forward_token(token, read.next_position + step as i64, on_event)?;
+                self.forward_tokens(&[token], read.next_position + step as i64, on_event)?;
                 row = 0;
             }
         }

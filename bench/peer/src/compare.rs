@@ -30,8 +30,8 @@ pub struct CompareArgs {
     mmproj_peer: Option<PathBuf>,
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Of load, vision, prefill, decode, first-token
-    #[arg(long, value_delimiter = ',', default_value = "load,vision,prefill,decode,first-token")]
+    /// Of load, vision, prefill, decode, repeat, first-token
+    #[arg(long, value_delimiter = ',', default_value = "load,vision,prefill,decode,repeat,first-token")]
     phases: Vec<String>,
     #[arg(long, value_delimiter = ',', default_value = "224,448,896")]
     sizes: Vec<usize>,
@@ -153,6 +153,7 @@ pub fn run(args: &CompareArgs) -> Result<()> {
                 "vision" => args.sizes.clone(),
                 "prefill" => args.prompts.clone(),
                 "decode" => args.depths.clone(),
+                "repeat" => vec![crate::measure::SEED_TOKENS],
                 "first-token" => vec![args.question_size],
                 _ => vec![0],
             };

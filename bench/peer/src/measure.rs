@@ -19,8 +19,8 @@ pub struct MeasureArgs {
     pub mmproj: Option<PathBuf>,
     #[arg(long, default_value_t = 2)]
     pub threads: usize,
-    /// Of load, vision, prefill, decode, first-token
-    #[arg(long, value_delimiter = ',', default_value = "load,vision,prefill,decode,first-token")]
+    /// Of load, vision, prefill, decode, repeat, first-token
+    #[arg(long, value_delimiter = ',', default_value = "load,vision,prefill,decode,repeat,first-token")]
     pub phases: Vec<String>,
     /// Picture sides in pixels
     #[arg(long, value_delimiter = ',', default_value = "224,448,896")]
@@ -51,6 +51,8 @@ const QUESTION: &str = "<|im_start|>system\nYou are a helpful assistant.<|im_end
 
 /// Tokens that are read to make a deeper context of.
 pub const SEED_TOKENS: usize = 256;
+/// Tokens of an answer that repeats its prompt.
+const REPEATED: usize = 64;
 
 impl MeasureArgs {
     fn wants(&self, phase: &str) -> bool {
@@ -97,6 +99,9 @@ pub fn run(args: &MeasureArgs) -> Result<Report> {
     }
     if args.wants("decode") {
         decode(args, &mut llama, &mut measurements)?;
+    }
+    if args.wants("repeat") {
+        repeat(args, &mut llama, &mut measurements)?;
     }
     if args.wants("first-token") {
         first_token(args, &mut llama, &mut measurements)?;
@@ -173,6 +178,24 @@ fn decode(args: &MeasureArgs, llama: &mut Llama, out: &mut Vec<Measurement>) -> 
         }
         out.push(Measurement::new("decode", depth, args.tokens, seconds));
     }
+    Ok(())
+}
+
+/// An answer of as many tokens as qlens's that repeats its prompt; the library guesses at nothing by itself.
+fn repeat(args: &MeasureArgs, llama: &mut Llama, out: &mut Vec<Measurement>) -> Result<()> {
+    let prompt = tokens(SEED_TOKENS);
+    let mut seconds = Vec::new();
+    for _ in 0..args.repeats.max(1) {
+        llama.clear();
+        llama.read(&prompt)?;
+        let start = Instant::now();
+        for &token in &prompt[..REPEATED] {
+            llama.read(&[token])?;
+            llama.best()?;
+        }
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    out.push(Measurement::new("repeat", SEED_TOKENS, REPEATED, seconds));
     Ok(())
 }
 

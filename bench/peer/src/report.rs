@@ -20,7 +20,7 @@ pub struct Report {
 /// One phase at one size.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Measurement {
-    /// `load`, `vision`, `prefill`, `decode` or `first_token`.
+    /// `load`, `vision`, `prefill`, `decode`, `repeat` or `first_token`.
     pub phase: String,
     /// Pixels along the picture's side, tokens of the prompt, or tokens in the context before.
     pub at: usize,

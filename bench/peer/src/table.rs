@@ -65,6 +65,7 @@ fn phase(row: &Row) -> String {
         "vision" => format!("vision {0}×{0}", row.at),
         "prefill" => format!("prefill {}", row.at),
         "decode" => format!("decode after {}", row.at),
+        "repeat" => format!("an answer that repeats {} tokens", row.at),
         "first_token" => format!("picture {0}×{0} to first token", row.at),
         _ => "load".into(),
     }
@@ -74,7 +75,7 @@ fn phase(row: &Row) -> String {
 fn cell(row: &Row, seconds: &[f64]) -> String {
     let Some(middle) = median(seconds) else { return "–".into() };
     let (min, max) = seconds.iter().fold((f64::MAX, 0f64), |(a, b), &s| (a.min(s), b.max(s)));
-    if matches!(row.phase.as_str(), "prefill" | "decode") {
+    if matches!(row.phase.as_str(), "prefill" | "decode" | "repeat") {
         let rate = |s: f64| row.tokens as f64 / s;
         return format!("{:.1} t/s ({:.1}–{:.1})", rate(middle), rate(max), rate(min));
     }

@@ -12,11 +12,15 @@ use crate::cli::progress::Progress;
 use crate::cli::screen::Manner;
 use crate::kernels::KvType;
 use crate::media::{Picture, PictureFormat, PictureInfo, Rgb8};
-use crate::model::{ChunkInput, CpuCompute, LanguageState, ModelError, Position, Stage, VisionObserver};
-use crate::session::{CHUNK, Engine, GenerateOptions, MediaOptions, Medium, SessionError, Turn};
+use crate::model::{ChunkInput, CpuCompute, FEW_TOKENS, LanguageState, ModelError, Position, Stage, VisionObserver};
+use crate::session::{
+    CHUNK, Engine, GenerateOptions, Lookup, MediaOptions, Medium, Proposer, SessionError, Turn, argmax,
+};
 
 /// Tokens that are computed to make a longer context of.
 const SEED_TOKENS: usize = 256;
+/// Tokens of an answer that repeats its prompt.
+const REPEATED: usize = 64;
 /// Side in pixels of the picture with which the vision model is warmed up.
 const WARM_SIDE: usize = 112;
 /// 30 words.
@@ -83,6 +87,9 @@ impl Bench<'_> {
         }
         if self.wants(Phase::Decode) {
             self.decode(engine)?;
+        }
+        if self.wants(Phase::Repeat) {
+            self.repetition(engine)?;
         }
         if self.wants(Phase::FirstToken) && sees {
             self.first_token(engine)?;
@@ -173,6 +180,22 @@ impl Bench<'_> {
         Ok(())
     }
 
+    /// An answer that repeats its prompt word for word: all is computed as in earnest, but the tokens that are taken are the
+    /// prompt's, whatever a model of random weights would say.
+    fn repetition(&mut self, engine: &Engine) -> Result<(), CliError> {
+        let prompt = tokens(engine, SEED_TOKENS);
+        let mut reader = Reader::new(engine, SEED_TOKENS + REPEATED)?;
+        let runs = self.repeat("repeating a prompt", |_| {
+            reader.state.truncate(0);
+            reader.read(&prompt)?;
+            let start = Instant::now();
+            reader.say(&prompt, &prompt[..REPEATED], &mut Lookup::new(&|_| true))?;
+            Ok(start.elapsed().as_secs_f64())
+        })?;
+        self.measurements.push(Measurement::new(Phase::Repeat, SEED_TOKENS, REPEATED, runs));
+        Ok(())
+    }
+
     fn first_token(&mut self, engine: &Engine) -> Result<(), CliError> {
         let side = self.args.question_size as usize;
         let max_pixels = Some(side * side);
@@ -211,7 +234,7 @@ impl<'e> Reader<'e> {
         let mut compute = CpuCompute::new(engine.cpu_arc());
         let state = engine.language().new_state(&mut compute, engine.kv_type(), capacity, CHUNK);
         let state = state.map_err(SessionError::from)?;
-        let logits = vec![0.0; engine.language().vocab_size()];
+        let logits = vec![0.0; FEW_TOKENS * engine.language().vocab_size()];
         Ok(Reader { engine, compute, state, logits })
     }
 
@@ -227,11 +250,40 @@ impl<'e> Reader<'e> {
         Ok(())
     }
 
+    /// Makes the answer `answer` after `before`, which has been read; guesses are read with the token before them.
+    fn say(&mut self, before: &[u32], answer: &[u32], lookup: &mut Lookup<'_>) -> Result<(), CliError> {
+        let (mut said, mut done) = (before.to_vec(), 0);
+        while done < answer.len() {
+            said.push(answer[done]);
+            let mut batch = vec![answer[done]];
+            let most = (answer.len() - done).min(FEW_TOKENS) - 1;
+            lookup.propose(&said, most, &mut batch);
+            self.read(&batch)?;
+            std::hint::black_box(self.best_of_first(batch.len()));
+            let guesses = &batch[1..];
+            let right = guesses.iter().zip(&answer[done + 1..]).take_while(|(a, b)| a == b).count();
+            lookup.judge(guesses.len(), right);
+            said.extend(&guesses[..right]);
+            done += 1 + right;
+            self.state.truncate(before.len() + done);
+        }
+        Ok(())
+    }
+
     /// The likeliest token after row `row` of the last chunk.
     fn best(&mut self, row: usize) -> u32 {
-        self.engine.language().logits(&mut self.compute, &mut self.state, row, &mut self.logits);
-        let best = (0..self.logits.len()).max_by(|&a, &b| self.logits[a].total_cmp(&self.logits[b]));
-        best.and_then(|i| u32::try_from(i).ok()).unwrap_or(0)
+        let text = self.engine.language();
+        let logits = &mut self.logits[..text.vocab_size()];
+        text.logits(&mut self.compute, &mut self.state, row, logits);
+        argmax(logits)
+    }
+
+    /// The likeliest tokens after each of the first `rows` rows of the last chunk.
+    fn best_of_first(&mut self, rows: usize) -> Vec<u32> {
+        let text = self.engine.language();
+        let logits = &mut self.logits[..rows * text.vocab_size()];
+        text.logits(&mut self.compute, &mut self.state, 0, logits);
+        logits.chunks(text.vocab_size()).map(argmax).collect()
     }
 
     /// Makes a context of `depth` tokens: some are computed, and what they leave is repeated.

@@ -67,6 +67,7 @@ impl Measurement {
             Phase::Vision => format!("vision {at}x{at}, {} tokens", self.tokens),
             Phase::Prefill => format!("prefill {at}"),
             Phase::Decode => format!("decode after {at}"),
+            Phase::Repeat => format!("repeat {at}"),
             Phase::FirstToken => format!("first token, {at}x{at}"),
         }
     }
@@ -78,6 +79,7 @@ fn phase_name<S: serde::Serializer>(phase: &Phase, s: S) -> Result<S::Ok, S::Err
         Phase::Vision => "vision",
         Phase::Prefill => "prefill",
         Phase::Decode => "decode",
+        Phase::Repeat => "repeat",
         Phase::FirstToken => "first_token",
     })
 }
@@ -109,7 +111,7 @@ impl Limits {
             Phase::Decode => ("memory", m.tokens as f64 * self.token_bytes(engine, m.at) / self.memory_bytes_per_s),
             Phase::Prefill => ("int8", 2.0 * text_products(engine, m.at) / self.int8_ops_per_s),
             Phase::Vision => ("int8", 2.0 * vision_products(engine, m.at)? / self.int8_ops_per_s),
-            Phase::Load | Phase::FirstToken => return None,
+            Phase::Load | Phase::Repeat | Phase::FirstToken => return None,
         };
         (m.median_s > 0.0).then(|| Share { by, seconds, share: seconds / m.median_s })
     }

@@ -17,18 +17,6 @@ pub(super) trait Lanes: Copy {
     /// Whether [`Lanes::dot8`] takes its weights as signed numbers around 128 and corrects for that itself.
     const SIGNED_DOT8: bool;
 
-    /// Asks for the cache line at `p`, which may lie outside all memory.
-    #[inline(always)]
-    fn prefetch(p: *const u8) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a hint that reads nothing; SSE is part of x86-64.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = p;
-    }
-
     /// All lanes `x`.
     ///
     /// # Safety

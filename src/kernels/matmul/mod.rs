@@ -4,6 +4,7 @@
 //! instruction can read, and each tile is used for all tokens. For few tokens ([`rows`]): each row is read once, in order,
 //! at the speed of memory.
 
+mod fine;
 mod float_panel;
 mod float_rows;
 mod foreign;
@@ -16,6 +17,8 @@ mod rows;
 mod span;
 #[cfg(target_arch = "x86_64")]
 mod turn;
+#[cfg(target_arch = "x86_64")]
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +27,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use fine::Fine;
 use packed::Packed;
 pub(crate) use prepare::MatMulScratch;
 use prepare::{Floats, Quantized, Shape, Wanted};
@@ -33,8 +37,8 @@ use super::{Cpu, Isa, KernelError, Scratch};
 use crate::gguf::{GgmlType, Tensor};
 use crate::quant;
 
-/// Up to this many tokens, rows are read one by one.
-const FEW_TOKENS: usize = 4;
+/// Up to this many tokens, rows are read one by one, and a token's results are the same bytes with any others beside it.
+pub const FEW_TOKENS: usize = 8;
 /// Rows of a task when there are few tokens.
 const TASK_ROWS: usize = 32;
 
@@ -165,6 +169,7 @@ struct Job<'a> {
 struct Inputs<'a> {
     floats: Floats<'a>,
     quantized: Quantized<'a>,
+    fine: Fine<'a>,
     tokens: usize,
     /// Whether rows are read one by one.
     few: bool,
@@ -211,7 +216,9 @@ impl Cpu {
     ///
     /// Weights in F32, F16 and BF16 are multiplied in float32. For quantized ones the input is quantized too, to 8 bits
     /// with a scale per 32 numbers; products are exact integers then, scaled and added up in float32. So it is for those
-    /// that are [kept in 8 bits](Matrix::in_eight_bits). Types without a format here are rounded to 8 bits on the way.
+    /// that are [kept in 8 bits](Matrix::in_eight_bits). Types without a format here are rounded to 8 bits on the way. Up to
+    /// [`FEW_TOKENS`] tokens take 15 bits with a scale per 256 numbers instead, and what one of them gives doesn't depend on
+    /// the others.
     ///
     /// # Panics
     /// The lengths don't fit together.
@@ -241,7 +248,7 @@ impl Cpu {
                 observer.product(job.weight.tensor.name(), &floats.x[..tokens * cols], cols);
             }
         }
-        let inputs = Inputs { floats, quantized: s.quantized(), tokens, few };
+        let inputs = Inputs { floats, quantized: s.quantized(), fine: s.fine(), tokens, few };
         let size = if few { TASK_ROWS } else { panel::ROWS };
         let mut n_tasks = 0;
         // At most three jobs in the model; a list of eight is plenty, and costs no allocation.
@@ -253,11 +260,12 @@ impl Cpu {
             let MatMul { weight, bias, out, accumulate } = j;
             *slot = Some(Job { weight, bias: *bias, out: Parts::new(out), accumulate: *accumulate, first_task });
         }
-        self.pool().run(n_tasks, &|task| {
+        let run = |task: usize| {
             let Some(job) = list.iter().flatten().rev().find(|j| j.first_task <= task) else { return };
             let row = (task - job.first_task) * size;
             run_task(self.isa(), &inputs, job, row..(row + size).min(job.weight.rows));
-        });
+        };
+        if few { self.pool().run_in_ranges(n_tasks, &run) } else { self.pool().run(n_tasks, &run) }
     }
 
     /// Dequantizes rows `ids` of `table` into `out`, `[ids, cols]`.
@@ -300,7 +308,7 @@ fn run_task(isa: Isa, inputs: &Inputs<'_>, job: &Job<'_>, rows: Range<usize>) {
         match (weight.is_float(), inputs.few) {
             (true, true) => float_rows::run(isa, &inputs.floats, inputs.tokens, target),
             (true, false) => float_panel::run(isa, &inputs.floats, inputs.tokens, target, floats),
-            (false, true) => rows::run(isa, &inputs.quantized, inputs.tokens, target),
+            (false, true) => rows::run(isa, inputs.fine, inputs.tokens, target),
             (false, false) => panel::run(isa, &inputs.quantized, inputs.tokens, target, tile),
         }
     });

@@ -20,6 +20,7 @@ use super::prepare::{Offsets, Quantized};
 #[cfg(target_arch = "x86_64")]
 use super::span::SpanFormat;
 use crate::kernels::Isa;
+use crate::kernels::prefetch::to_first_level;
 use crate::quant::{BlockFormat, Codes};
 use crate::with_format;
 
@@ -136,8 +137,8 @@ unsafe fn write_all<L: Lanes>(target: &Target<'_, '_>, sums: &[f32]) {
     const AHEAD: usize = 12;
     for (token, sums) in sums.as_chunks::<ROWS>().0.iter().enumerate() {
         let next = target.address(token + AHEAD);
-        L::prefetch(next.cast());
-        L::prefetch(next.wrapping_add(LINE / 4).cast());
+        to_first_level(next.cast());
+        to_first_level(next.wrapping_add(LINE / 4).cast());
         if target.rows == ROWS {
             target.write(token, sums);
         } else {
@@ -342,13 +343,13 @@ unsafe fn micro<F: BlockFormat, L: Lanes, const M: usize>(
         // in each row for the processor to see it coming.
         let next = |p: *const u8, row_bytes: usize| p.wrapping_add(M * row_bytes);
         for m in 0..M {
-            L::prefetch(next(scales[m].cast(), x.stride / 8));
-            L::prefetch(next(starts[m].cast(), x.stride / F::SUB_LEN * 4));
+            to_first_level(next(scales[m].cast(), x.stride / 8));
+            to_first_level(next(starts[m].cast(), x.stride / F::SUB_LEN * 4));
         }
         for sub in 0..chunk.n / F::SUB_LEN {
             let column = sub * F::SUB_LEN;
             if column % LINE == 0 {
-                codes.iter().for_each(|&c| L::prefetch(next(c.wrapping_add(column).cast(), x.stride)));
+                codes.iter().for_each(|&c| to_first_level(next(c.wrapping_add(column).cast(), x.stride)));
             }
             let from_zero = F::ZERO == 0 || (F::ZERO == 128 && L::SIGNED_DOT8);
             let mut acc: [[L::I; 2]; M] =

@@ -1,10 +1,11 @@
 //! Getting the input of a product ready: the row operation, and quantization to 8 bits where the weights want it.
 
 use super::Input;
+use super::fine::{self, Fine, FineSpan};
 use crate::kernels::elementwise::{gelu_row, rms_norm_row, swiglu_row};
 use crate::kernels::split::Parts;
 use crate::kernels::{Cpu, Isa};
-use crate::quant::{BlockFormat, QK8, quantize_row, quantize_row_fine};
+use crate::quant::{BlockFormat, QK8, quantize_row};
 
 use super::Matrix;
 use crate::with_format;
@@ -21,8 +22,8 @@ pub(crate) struct MatMulScratch {
     floats: Vec<f32>,
     /// `[tokens, stride]`
     q: Vec<i8>,
-    /// The lower bytes of 15-bit codes, `[tokens, stride]`; for few tokens only.
-    low: Vec<i8>,
+    /// Few tokens' codes, `[tokens, stride / 256]`.
+    fine: Vec<FineSpan>,
     /// `[tokens, stride / 32]`
     d: Vec<f32>,
     /// `[tokens, stride / 16]`
@@ -93,12 +94,8 @@ pub(super) struct Floats<'a> {
 pub(super) struct Quantized<'a> {
     /// Codes, `[tokens, stride]`; zeros beyond the columns.
     pub q: &'a [i8],
-    /// For few tokens: codes are `128 · q + low`.
-    pub low: &'a [i8],
     /// Scales, `[tokens, stride / 32]`.
     pub d: &'a [f32],
-    /// Sums of the codes of each 16, `[tokens, stride / 16]`.
-    pub sums: &'a [i32],
     offsets: &'a [Offsets],
     /// Codes per token.
     pub stride: usize,
@@ -138,7 +135,7 @@ impl MatMulScratch {
         }
         let floats = Parts::new(&mut self.floats);
         let (q, d, sums) = (Parts::new(&mut self.q), Parts::new(&mut self.d), Parts::new(&mut self.sums));
-        let low = Parts::new(&mut self.low);
+        let fine = Parts::new(&mut self.fine);
         // As many as there are jobs on one input, at most.
         let mut list: [Option<OffsetParts<'_>>; 8] = Default::default();
         for (slot, o) in list.iter_mut().zip(&mut self.offsets[..self.kinds]) {
@@ -156,13 +153,15 @@ impl MatMulScratch {
                         out
                     }
                 };
-                if quantized {
+                if quantized && few {
+                    let per_token = stride / fine::SPAN;
+                    // SAFETY: tasks have different tokens.
+                    fine::quantize(cpu.isa(), row, unsafe { fine.part(t * per_token..(t + 1) * per_token) });
+                } else if quantized {
                     let part = |n: usize| t * stride / n..(t + 1) * stride / n;
                     // SAFETY: tasks have different tokens.
                     let (q, d, sums) = unsafe { (q.part(part(1)), d.part(part(QK8)), sums.part(part(QK8 / 2))) };
-                    // SAFETY: as above.
-                    let low = few.then(|| unsafe { low.part(part(1)) });
-                    quantize_padded(cpu.isa(), row, Codes { q, low, d: &mut *d, sums: &mut *sums });
+                    quantize_padded(cpu.isa(), row, Codes { q, d: &mut *d, sums: &mut *sums });
                     for o in list.iter().flatten() {
                         // SAFETY: as above.
                         let (starts, shifts) = unsafe {
@@ -198,10 +197,11 @@ impl MatMulScratch {
                 kinds += 1;
             }
         }
-        if quantized {
-            let len = tokens * self.stride;
+        let len = tokens * self.stride;
+        if quantized && few {
+            grow(&mut self.fine, len / fine::SPAN);
+        } else if quantized {
             grow(&mut self.q, len);
-            grow(&mut self.low, if few { len } else { 0 });
             grow(&mut self.d, len / QK8);
             grow(&mut self.sums, len / (QK8 / 2));
         }
@@ -219,7 +219,12 @@ impl MatMulScratch {
 
     pub(super) fn quantized(&self) -> Quantized<'_> {
         let offsets = &self.offsets[..self.kinds];
-        Quantized { q: &self.q, low: &self.low, d: &self.d, sums: &self.sums, offsets, stride: self.stride }
+        Quantized { q: &self.q, d: &self.d, offsets, stride: self.stride }
+    }
+
+    /// Few tokens' input in 15 bits.
+    pub(super) fn fine(&self) -> Fine<'_> {
+        Fine { spans: &self.fine, per_token: self.stride / fine::SPAN }
     }
 }
 
@@ -279,8 +284,6 @@ fn transform(isa: Isa, input: Input<'_>, token: usize, out: &mut [f32]) {
 /// Where a row's codes go.
 struct Codes<'a> {
     q: &'a mut [i8],
-    /// The lower bytes, where codes have 15 bits.
-    low: Option<&'a mut [i8]>,
     d: &'a mut [f32],
     sums: &'a mut [i32],
 }
@@ -299,9 +302,6 @@ fn quantize_padded(isa: Isa, x: &[f32], codes: Codes<'_>) {
     padding.q.fill(0);
     padding.d.fill(0.0);
     padding.sums.fill(0);
-    if let Some(low) = padding.low {
-        low.fill(0);
-    }
 }
 
 impl<'a> Codes<'a> {
@@ -310,30 +310,21 @@ impl<'a> Codes<'a> {
         let (q, q_rest) = self.q.split_at_mut(n);
         let (d, d_rest) = self.d.split_at_mut(n / QK8);
         let (sums, sums_rest) = self.sums.split_at_mut(n / (QK8 / 2));
-        let (low, low_rest) = self.low.map(|low| low.split_at_mut(n)).unzip();
-        (Codes { q, low, d, sums }, Codes { q: q_rest, low: low_rest, d: d_rest, sums: sums_rest })
+        (Codes { q, d, sums }, Codes { q: q_rest, d: d_rest, sums: sums_rest })
     }
 }
 
-#[inline(always)]
-fn quantize_body(x: &[f32], codes: Codes<'_>) {
-    match codes.low {
-        None => quantize_row(x, codes.q, codes.d, codes.sums),
-        Some(low) => quantize_row_fine(x, codes.q, low, codes.d, codes.sums),
-    }
-}
-
-/// [`quantize_body`], compiled for the instruction set.
+/// [`quantize_row`], compiled for the instruction set.
 fn quantize(isa: Isa, x: &[f32], codes: Codes<'_>) {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
     fn avx2(x: &[f32], codes: Codes<'_>) {
-        quantize_body(x, codes);
+        quantize_row(x, codes.q, codes.d, codes.sums);
     }
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
     fn avx512(x: &[f32], codes: Codes<'_>) {
-        quantize_body(x, codes);
+        quantize_row(x, codes.q, codes.d, codes.sums);
     }
     match isa {
         // SAFETY: a `Cpu` holds this value only after `Isa::is_available` said that the processor has it.
@@ -342,6 +333,6 @@ fn quantize(isa: Isa, x: &[f32], codes: Codes<'_>) {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => unsafe { avx512(x, codes) },
-        _ => quantize_body(x, codes),
+        _ => quantize_row(x, codes.q, codes.d, codes.sums),
     }
 }

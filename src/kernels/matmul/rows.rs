@@ -1,149 +1,155 @@
 //! Quantized weights times few tokens: each row's blocks are read once, in order.
 //!
 //! Blocks are taken apart 256 columns at a time into codes with a scale (and offset) per sub-block, whose dot products
-//! with the activations' codes (15 bits in two bytes, for reading the weights takes longer anyway) are exact integers:
+//! with the activations' codes (15 bits, for reading the weights takes longer anyway) are exact integers:
 //!
 //! ```text
-//! row · x = Σ scale · d · (codes · x)  +  Σ (offset − zero · scale) · d · Σx      over sub-blocks
+//! row · x = Σ d · (Σ scale · (codes · x)  +  Σ (offset − zero · scale) · Σx)      over spans, and sub-blocks within them
 //! ```
+//!
+//! A token's result doesn't depend on the tokens beside it: the order of its additions is the same for all numbers of
+//! tokens, and of rows at a time.
 
+use super::fine::{Fine, FineSpan, SPAN};
 use super::lanes::on_isa;
-use super::prepare::Quantized;
 #[cfg(target_arch = "x86_64")]
-use super::span::SpanFormat;
+use super::words::WordFormat;
 use super::{FEW_TOKENS, TASK_ROWS, Target};
 use crate::kernels::Isa;
+use crate::kernels::prefetch::{STREAM_AHEAD, to_second_level};
 use crate::quant::{BlockFormat, Codes};
 use crate::with_format;
 
 /// Elsewhere, all formats are taken apart in memory.
 #[cfg(not(target_arch = "x86_64"))]
-use crate::quant::BlockFormat as SpanFormat;
-
-/// Columns taken apart at a time.
-pub(super) const SPAN: usize = 256;
+use crate::quant::BlockFormat as WordFormat;
 
 /// Computes the target's rows for all tokens.
-pub(super) fn run(isa: Isa, x: &Quantized<'_>, tokens: usize, target: &Target<'_, '_>) {
+pub(super) fn run(isa: Isa, x: Fine<'_>, tokens: usize, target: &Target<'_, '_>) {
     with_format!(target.job.weight.codes_ty(), F => run_format::<F>(isa, x, tokens, target), _ => unreachable!());
 }
 
-fn run_format<F: SpanFormat>(isa: Isa, x: &Quantized<'_>, tokens: usize, target: &Target<'_, '_>) {
+fn run_format<F: WordFormat>(isa: Isa, x: Fine<'_>, tokens: usize, target: &Target<'_, '_>) {
     let cols = target.job.weight.cols();
-    assert!(
-        x.stride >= cols.next_multiple_of(SPAN) && x.q.len() >= tokens * x.stride && x.low.len() >= tokens * x.stride
-    );
-    assert!(tokens <= FEW_TOKENS && x.d.len() >= tokens * x.stride / 32 && x.sums.len() >= tokens * x.stride / 16);
+    assert!(x.per_token == cols.div_ceil(SPAN) && x.spans.len() >= tokens * x.per_token && tokens <= FEW_TOKENS);
     let mut out = [[0.0; TASK_ROWS]; FEW_TOKENS];
     {
         let (bytes, row_bytes, out) = (target.bytes, target.row_bytes, &mut out);
-        on_isa!(isa, [F: SpanFormat] all_rows<F>(bytes: &[u8], row_bytes: usize, x: &Quantized<'_>, tokens: usize, out: &mut Products));
+        on_isa!(isa, [F: WordFormat] all_rows<F>(bytes: &[u8], row_bytes: usize, x: Fine<'_>, tokens: usize, out: &mut Products));
     }
     for (token, values) in out.iter().enumerate().take(tokens) {
         target.write(token, values);
     }
 }
 
-/// How far ahead weights are asked for, in bytes: some memory latencies' worth at the speed of one core.
-const AHEAD: usize = 2048;
-/// The farthest that weights are asked for ahead.
-const FAR: usize = 8192;
+/// A span of the widest format, Q8_0.
+const MAX_SPAN_BYTES: usize = 272;
 
 /// A task's products, `[tokens, rows]`.
 type Products = [[f32; TASK_ROWS]; FEW_TOKENS];
 
-/// A task's rows times all tokens, with the number of tokens known to the compiler: sums stay in registers.
+/// A task's rows times all tokens, with numbers of tokens that the compiler knows: sums stay in registers.
 ///
 /// # Safety
 /// The instruction set of `L` is enabled in the caller.
 #[inline(always)]
-unsafe fn all_rows<F: SpanFormat, L: Spans>(
+unsafe fn all_rows<F: WordFormat, L: Spans>(
     bytes: &[u8],
     row_bytes: usize,
-    x: &Quantized<'_>,
+    x: Fine<'_>,
     tokens: usize,
     out: &mut Products,
 ) {
-    // SAFETY: as for this function.
-    unsafe {
-        match tokens {
-            1 => rows_of::<F, L, 1>(bytes, row_bytes, x, out),
-            2 => rows_of::<F, L, 2>(bytes, row_bytes, x, out),
-            3 => rows_of::<F, L, 3>(bytes, row_bytes, x, out),
-            _ => {
-                const { assert!(FEW_TOKENS == 4) };
-                rows_of::<F, L, 4>(bytes, row_bytes, x, out);
+    let mut first = 0;
+    while first < tokens {
+        let n = (tokens - first).min(L::TOKENS);
+        let out = &mut out[first..first + n];
+        // A number between these takes as long as the next larger one, the last token being computed again: few sizes
+        // are few kernels to build.
+        // SAFETY: as for this function.
+        unsafe {
+            match n {
+                1 => rows_of::<F, L, 1>(bytes, row_bytes, x, first, out),
+                2 if L::TOKENS >= 2 => rows_of::<F, L, 2>(bytes, row_bytes, x, first, out),
+                3 | 4 if L::TOKENS >= 4 => rows_of::<F, L, 4>(bytes, row_bytes, x, first, out),
+                _ if L::TOKENS >= 8 => rows_of::<F, L, 8>(bytes, row_bytes, x, first, out),
+                _ => unreachable!("{n} tokens at a time"),
             }
         }
+        first += n;
     }
 }
 
-/// The rows in pairs where a single token leaves registers for that: both use one load of the activations, and one row's
-/// additions don't wait for the other's.
+/// The rows times tokens from `first` on, at most `T`. Rows go in pairs where there are registers for that: both use one
+/// load of the activations, and one row's additions don't wait for the other's.
 ///
 /// # Safety
 /// The instruction set of `L` is enabled in the caller.
 #[inline(always)]
-unsafe fn rows_of<F: SpanFormat, L: Spans, const T: usize>(
+unsafe fn rows_of<F: WordFormat, L: Spans, const T: usize>(
     bytes: &[u8],
     row_bytes: usize,
-    x: &Quantized<'_>,
-    out: &mut Products,
+    x: Fine<'_>,
+    first: usize,
+    out: &mut [[f32; TASK_ROWS]],
 ) {
+    let x: [&[FineSpan]; T] = std::array::from_fn(|token| x.token(first + token.min(out.len() - 1)));
     let rows = bytes.len() / row_bytes;
-    let pairs = if T == 1 { rows / 2 } else { 0 };
-    for pair in 0..pairs {
-        let (a, b) = bytes[2 * pair * row_bytes..][..2 * row_bytes].split_at(row_bytes);
-        // SAFETY: as for this function.
-        unsafe { rows_dot::<F, L, T, 2>([a, b], x, 2 * pair, out) };
-    }
-    for row in 2 * pairs..rows {
-        // SAFETY: as for this function.
-        unsafe { rows_dot::<F, L, T, 1>([&bytes[row * row_bytes..][..row_bytes]], x, row, out) };
+    let at = |row: usize| &bytes[row * row_bytes..][..row_bytes];
+    if T <= L::PAIRS {
+        for row in (0..rows).step_by(2) {
+            // Of an odd number, the last row is its own partner.
+            let second = (row + 1).min(rows - 1);
+            // SAFETY: as for this function.
+            unsafe { rows_dot::<F, L, T, 2>([at(row), at(second)], &x, [row, second], out) };
+        }
+    } else {
+        for row in 0..rows {
+            // SAFETY: as for this function.
+            unsafe { rows_dot::<F, L, T, 1>([at(row)], &x, [row], out) };
+        }
     }
 }
 
-/// `R` rows of equal length, the first of them number `first`, times `T` tokens. What a product is doesn't depend on `R`
-/// or `T`.
+/// `R` rows of equal length and their numbers, times `T` tokens.
 ///
 /// # Safety
 /// The instruction set of `L` is enabled in the caller.
 #[inline(always)]
-unsafe fn rows_dot<F: SpanFormat, L: Spans, const T: usize, const R: usize>(
+unsafe fn rows_dot<F: WordFormat, L: Spans, const T: usize, const R: usize>(
     rows: [&[u8]; R],
-    x: &Quantized<'_>,
-    first: usize,
-    out: &mut Products,
+    x: &[&[FineSpan]; T],
+    numbers: [usize; R],
+    out: &mut [[f32; TASK_ROWS]],
 ) {
     let span_bytes = SPAN / F::BLOCK_LEN * F::BLOCK_BYTES;
-    // The same place in the next rows: what lies nearer belongs to the rows that are being read. Rows that are longer than
-    // a first-level cache should wait for are left to a fixed distance.
-    let next = R * rows[0].len();
-    let ahead = if next <= FAR { next } else { AHEAD };
     // SAFETY: as for this function.
     let mut acc = unsafe { [[L::zero(); T]; R] };
-    for span in 0..rows[0].len().div_ceil(span_bytes) {
-        let range = span * span_bytes..((span + 1) * span_bytes).min(rows[0].len());
-        for (row, acc) in rows.iter().zip(&mut acc) {
-            // SAFETY: as for this function.
-            let parts = unsafe { L::unpack::<F>(&row[range.clone()], ahead) };
-            for (token, acc) in acc.iter_mut().enumerate() {
-                let at = token * x.stride + span * SPAN;
-                let part = SpanInput {
-                    high: x.q[at..at + SPAN].try_into().expect("a span of codes"),
-                    low: x.low[at..at + SPAN].try_into().expect("a span of codes"),
-                    d: x.d[at / 32..][..SPAN / 32].try_into().expect("a span of scales"),
-                    sums: x.sums[at / 16..][..SPAN / 16].try_into().expect("a span of sums"),
-                };
-                // SAFETY: as for this function.
-                unsafe { L::dot::<F>(acc, &parts, &part) };
-            }
+    let whole = rows[0].len() / span_bytes;
+    for span in 0..whole {
+        let rows = rows.map(|row| &row[span * span_bytes..][..span_bytes]);
+        for row in rows {
+            // What follows belongs to the next rows, which this thread reads next, too.
+            to_second_level(row.as_ptr().wrapping_add(STREAM_AHEAD), span_bytes);
         }
+        // SAFETY: as for this function; the rows' parts are whole spans.
+        unsafe { L::dot::<F, T, R>(rows, x.map(|x| &x[span]), &mut acc) };
     }
-    for (r, acc) in acc.into_iter().enumerate() {
+    if whole * span_bytes < rows[0].len() {
+        // Blocks of zeros have scales of zero.
+        let mut filled = [[0; MAX_SPAN_BYTES]; R];
+        for (filled, row) in filled.iter_mut().zip(rows) {
+            let rest = &row[whole * span_bytes..];
+            filled[..rest.len()].copy_from_slice(rest);
+        }
+        let rows = std::array::from_fn(|i| &filled[i][..span_bytes]);
+        // SAFETY: as above.
+        unsafe { L::dot::<F, T, R>(rows, x.map(|x| &x[whole]), &mut acc) };
+    }
+    for (row, acc) in numbers.into_iter().zip(acc) {
         for (out, acc) in out.iter_mut().zip(acc) {
             // SAFETY: as for this function.
-            out[first + r] = unsafe { L::total(acc) };
+            out[row] = unsafe { L::total(acc) };
         }
     }
 }
@@ -164,72 +170,65 @@ pub(super) fn unpack_span<F: BlockFormat + ?Sized>(blocks: &[u8], codes: &mut Co
     }
 }
 
-/// The activations of one span.
-pub(super) struct SpanInput<'a> {
-    high: &'a [i8; SPAN],
-    low: &'a [i8; SPAN],
-    d: &'a [f32; SPAN / 32],
-    sums: &'a [i32; SPAN / 16],
-}
-
-/// The span's dot product on an instruction set.
+/// The span's dot products on an instruction set.
 pub(super) trait Spans {
     /// Partial sums.
     type Acc: Copy;
-    /// A span of weights, taken apart.
-    type Span;
+    /// The most tokens at a time.
+    const TOKENS: usize;
+    /// The most tokens with which two rows at a time fit the registers.
+    const PAIRS: usize;
     /// No sums yet.
     ///
     /// # Safety
     /// For all functions here: the processor has the instruction set.
     unsafe fn zero() -> Self::Acc;
-    /// Takes up to a span of weights apart; columns that are missing become zeros. What lies `ahead` bytes on is asked for.
-    unsafe fn unpack<F: SpanFormat>(blocks: &[u8], ahead: usize) -> Self::Span;
-    /// Adds a span.
-    unsafe fn dot<F: BlockFormat>(acc: &mut Self::Acc, weights: &Self::Span, x: &SpanInput<'_>);
+    /// Adds a span of `R` rows times `T` tokens.
+    ///
+    /// # Safety
+    /// As above; each row is exactly a span.
+    unsafe fn dot<F: WordFormat, const T: usize, const R: usize>(
+        rows: [&[u8]; R],
+        x: [&FineSpan; T],
+        acc: &mut [[Self::Acc; T]; R],
+    );
     /// The sum of the partial sums.
+    ///
+    /// # Safety
+    /// As above.
     unsafe fn total(acc: Self::Acc) -> f32;
-}
-
-/// Scales of sub-blocks, with the activations' scale in them, and the sub-blocks' sums of activation codes.
-#[inline(always)]
-fn scaled<F: BlockFormat>(codes: &Codes, x: &SpanInput<'_>) -> ([f32; 16], [f32; 16]) {
-    let subs = SPAN / F::SUB_LEN;
-    let (mut scale, mut shift) = ([0.0; 16], [0.0; 16]);
-    for sub in 0..subs {
-        let (d, sum) = if F::SUB_LEN == 16 {
-            (x.d[sub / 2], x.sums[sub])
-        } else {
-            (x.d[sub], x.sums[2 * sub] + x.sums[2 * sub + 1])
-        };
-        scale[sub] = codes.scale[sub] * d;
-        let offset = if F::HAS_MIN { codes.min[sub] * d } else { -(F::ZERO as f32) * scale[sub] };
-        shift[sub] = offset * sum as f32;
-    }
-    (scale, shift)
 }
 
 impl Spans for super::lanes::Plain {
     type Acc = f32;
-    type Span = Codes;
+    const TOKENS: usize = 1;
+    const PAIRS: usize = 0;
     #[inline(always)]
     unsafe fn zero() -> f32 {
         0.0
     }
     #[inline(always)]
-    unsafe fn unpack<F: SpanFormat>(blocks: &[u8], _ahead: usize) -> Codes {
-        let mut codes = Codes::default();
-        unpack_span::<F>(blocks, &mut codes);
-        codes
-    }
-    #[inline(always)]
-    unsafe fn dot<F: BlockFormat>(acc: &mut f32, codes: &Codes, x: &SpanInput<'_>) {
-        let (scale, shift) = scaled::<F>(codes, x);
-        let inputs = x.high.chunks_exact(F::SUB_LEN).zip(x.low.chunks_exact(F::SUB_LEN));
-        for (sub, (q, (high, low))) in codes.q.chunks_exact(F::SUB_LEN).zip(inputs).enumerate() {
-            let x = high.iter().zip(low).map(|(&h, &l)| 128 * i32::from(h) + i32::from(l));
-            let sum: i32 = q.iter().zip(x).map(|(&q, x)| i32::from(q) * x).sum();
-            *acc += scale[sub] * sum as f32 + shift[sub];
+    unsafe fn dot<F: WordFormat, const T: usize, const R: usize>(
+        rows: [&[u8]; R],
+        x: [&FineSpan; T],
+        acc: &mut [[f32; T]; R],
+    ) {
+        for (row, acc) in rows.iter().zip(acc) {
+            let mut codes = Codes::default();
+            unpack_span::<F>(row, &mut codes);
+            for (x, acc) in x.iter().zip(acc) {
+                let mut all = 0.0;
+                for (sub, q) in codes.q.chunks_exact(F::SUB_LEN).enumerate() {
+                    let (mut product, mut sum) = (0, 0);
+                    for (i, &q) in q.iter().enumerate() {
+                        let (vector, place) = FineSpan::place(sub * F::SUB_LEN + i);
+                        let x = i32::from(x.q[vector][place]);
+                        (product, sum) = (product + i32::from(q) * x, sum + x);
+                    }
+                    all += codes.scale[sub] * (product - F::ZERO * sum) as f32 + codes.min[sub] * sum as f32;
+                }
+                *acc += x.d * all;
+            }
         }
     }
     #[inline(always)]
@@ -240,124 +239,144 @@ impl Spans for super::lanes::Plain {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    use super::super::fine::FineSpan;
     use super::super::lanes::{Ymm, Zmm};
-    use super::super::span::{SpanFormat, ZmmSpan, by_memory};
-    use super::{SPAN, SpanInput, Spans, scaled, unpack_span};
-    use crate::quant::{BlockFormat, Codes};
+    use super::super::words::{WordFormat, Ymms, Zmms};
+    use super::Spans;
+    use std::arch::asm;
     use std::arch::x86_64::*;
+
+    /// `acc + Σ a · b` over pairs of words. The intrinsic of that name becomes a multiplication and an addition: the compiler
+    /// holds that for quicker, but here instructions are what counts.
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    #[inline]
+    fn dot(mut acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the instruction reads and writes these registers only, and its instruction set is enabled here.
+        unsafe {
+            asm!("vpdpwssd {acc}, {a}, {b}", acc = inout(zmm_reg) acc, a = in(zmm_reg) a, b = in(zmm_reg) b,
+                 options(pure, nomem, nostack, preserves_flags));
+        }
+        acc
+    }
 
     // SAFETY (all bodies): the contract of `Spans` gives the instruction set; loads stay within arrays of known length.
     impl Spans for Zmm {
-        type Acc = [__m512; 2];
-        type Span = ZmmSpan;
+        type Acc = __m512;
+        const TOKENS: usize = 8;
+        const PAIRS: usize = 8;
         #[inline(always)]
-        unsafe fn zero() -> [__m512; 2] {
+        unsafe fn zero() -> __m512 {
             // SAFETY: see above.
-            unsafe { [_mm512_setzero_ps(); 2] }
+            unsafe { _mm512_setzero_ps() }
         }
         #[inline(always)]
-        unsafe fn unpack<F: SpanFormat>(blocks: &[u8], ahead: usize) -> ZmmSpan {
-            let whole = SPAN / F::BLOCK_LEN * F::BLOCK_BYTES;
-            // The row's end, and what a short task lacks, is within the prefetcher's reach; addresses past the end are
-            // never read, so they needn't exist.
-            let ahead = blocks.as_ptr().wrapping_add(ahead);
-            // SAFETY: see above; prefetching reads nothing.
-            unsafe {
-                for line in 0..whole.div_ceil(64) {
-                    _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64 * line).cast());
-                }
-                if blocks.len() == whole { F::span(blocks) } else { by_memory::<F>(blocks) }
-            }
-        }
-        #[inline(always)]
-        unsafe fn dot<F: BlockFormat>(acc: &mut [__m512; 2], w: &ZmmSpan, x: &SpanInput<'_>) {
+        unsafe fn dot<F: WordFormat, const T: usize, const R: usize>(
+            rows: [&[u8]; R],
+            x: [&FineSpan; T],
+            acc: &mut [[__m512; T]; R],
+        ) {
             // SAFETY: see above.
             unsafe {
-                let twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
-                let d = _mm512_castps256_ps512(_mm256_loadu_ps(x.d.as_ptr()));
-                let d = _mm512_permutexvar_ps(twice, d);
-                let sums = _mm512_cvtepi32_ps(_mm512_loadu_si512(x.sums.as_ptr().cast()));
-                let scale = _mm512_mul_ps(w.scale, d);
-                let offset = if F::HAS_MIN {
-                    _mm512_mul_ps(w.min, d)
-                } else {
-                    _mm512_mul_ps(scale, _mm512_set1_ps(-(F::ZERO as f32)))
-                };
-                acc[0] = _mm512_fmadd_ps(offset, sums, acc[0]);
-                // Lane i of a step holds the columns 4 i to 4 i + 3, so it belongs to the step's scale i / 4.
-                let lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-                for step in 0..SPAN / 64 {
-                    let high = _mm512_loadu_si512(x.high.as_ptr().add(64 * step).cast());
-                    let low = _mm512_loadu_si512(x.low.as_ptr().add(64 * step).cast());
-                    let sum = _mm512_slli_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), w.q[step], high), 7);
-                    let sum = _mm512_cvtepi32_ps(_mm512_dpbusd_epi32(sum, w.q[step], low));
-                    let index = _mm512_add_epi32(lanes, _mm512_set1_epi32(4 * step as i32));
-                    // Two chains: one would wait for its own additions.
-                    let acc = &mut acc[step % 2];
-                    *acc = _mm512_fmadd_ps(sum, _mm512_permutexvar_ps(index, scale), *acc);
+                // Loops over arrays, not closures: those would be functions of their own, without the instruction set.
+                let mut parts = [Zmms::zero(); R];
+                for (part, row) in parts.iter_mut().zip(rows) {
+                    *part = Zmms::of::<F>(row);
+                }
+                for (t, x) in x.iter().enumerate() {
+                    let mut all = [_mm512_setzero_ps(); R];
+                    if F::HAS_MIN || F::WORD_ZERO != 0 {
+                        let sums = _mm512_load_ps(x.sums.as_ptr());
+                        for (all, row) in all.iter_mut().zip(&parts) {
+                            *all = _mm512_mul_ps(row.offset, sums);
+                        }
+                    }
+                    for half in 0..2 {
+                        let mut q = [_mm512_setzero_si512(); 4];
+                        for (v, q) in q.iter_mut().enumerate() {
+                            *q = _mm512_load_si512(x.q[4 * half + v].as_ptr().cast());
+                        }
+                        for (all, row) in all.iter_mut().zip(&parts) {
+                            let (w, scale) = (&row.w[half], &row.scale[half]);
+                            let first = dot(_mm512_madd_epi16(w[0], q[0]), w[2], q[2]);
+                            let second =
+                                if F::SUB_LEN == 16 { _mm512_madd_epi16(w[1], q[1]) } else { dot(first, w[1], q[1]) };
+                            let second = dot(second, w[3], q[3]);
+                            if F::SUB_LEN == 16 {
+                                *all = _mm512_fmadd_ps(_mm512_cvtepi32_ps(first), scale[0], *all);
+                            }
+                            *all = _mm512_fmadd_ps(_mm512_cvtepi32_ps(second), scale[1], *all);
+                        }
+                    }
+                    let d = _mm512_set1_ps(x.d);
+                    for (acc, all) in acc.iter_mut().zip(all) {
+                        acc[t] = _mm512_fmadd_ps(all, d, acc[t]);
+                    }
                 }
             }
         }
         #[inline(always)]
-        unsafe fn total(acc: [__m512; 2]) -> f32 {
+        unsafe fn total(acc: __m512) -> f32 {
             // SAFETY: see above.
-            unsafe { _mm512_reduce_add_ps(_mm512_add_ps(acc[0], acc[1])) }
-        }
-    }
-
-    /// Dot products of four codes each.
-    ///
-    /// # Safety
-    /// The processor has AVX2.
-    #[inline(always)]
-    unsafe fn dot<F: BlockFormat>(q: __m256i, x: __m256i) -> __m256i {
-        // SAFETY: by the contract above.
-        unsafe {
-            if F::ZERO != 128 {
-                return _mm256_madd_epi16(_mm256_maddubs_epi16(q, x), _mm256_set1_epi16(1));
-            }
-            // 8-bit codes would saturate the sums of pairs: their top bit is multiplied on its own.
-            let low = _mm256_maddubs_epi16(_mm256_and_si256(q, _mm256_set1_epi8(0x7f)), x);
-            let top = _mm256_and_si256(_mm256_srli_epi16(q, 7), _mm256_set1_epi8(1));
-            let top = _mm256_madd_epi16(_mm256_maddubs_epi16(top, x), _mm256_set1_epi16(128));
-            _mm256_add_epi32(_mm256_madd_epi16(low, _mm256_set1_epi16(1)), top)
+            unsafe { _mm512_reduce_add_ps(acc) }
         }
     }
 
     // SAFETY (all bodies): as above.
     impl Spans for Ymm {
         type Acc = __m256;
-        type Span = Codes;
+        const TOKENS: usize = 4;
+        const PAIRS: usize = 1;
         #[inline(always)]
         unsafe fn zero() -> __m256 {
             // SAFETY: see above.
             unsafe { _mm256_setzero_ps() }
         }
         #[inline(always)]
-        unsafe fn unpack<F: SpanFormat>(blocks: &[u8], _ahead: usize) -> Codes {
-            let mut codes = Codes::default();
-            unpack_span::<F>(blocks, &mut codes);
-            codes
-        }
-        #[inline(always)]
-        unsafe fn dot<F: BlockFormat>(acc: &mut __m256, codes: &Codes, x: &SpanInput<'_>) {
-            let (scale, shift) = scaled::<F>(codes, x);
+        unsafe fn dot<F: WordFormat, const T: usize, const R: usize>(
+            rows: [&[u8]; R],
+            x: [&FineSpan; T],
+            acc: &mut [[__m256; T]; R],
+        ) {
             // SAFETY: see above.
             unsafe {
-                let shift = _mm256_add_ps(_mm256_loadu_ps(shift.as_ptr()), _mm256_loadu_ps(shift.as_ptr().add(8)));
-                *acc = _mm256_add_ps(*acc, shift);
-                for step in 0..SPAN / 32 {
-                    let q = _mm256_loadu_si256(codes.q.as_ptr().add(32 * step).cast());
-                    let high = _mm256_loadu_si256(x.high.as_ptr().add(32 * step).cast());
-                    let low = _mm256_loadu_si256(x.low.as_ptr().add(32 * step).cast());
-                    let high = _mm256_slli_epi32(dot::<F>(q, high), 7);
-                    let pairs = _mm256_add_epi32(high, dot::<F>(q, low));
-                    let scale = if F::SUB_LEN == 16 {
-                        _mm256_set_m128(_mm_set1_ps(scale[2 * step + 1]), _mm_set1_ps(scale[2 * step]))
-                    } else {
-                        _mm256_set1_ps(scale[step])
-                    };
-                    *acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(pairs), scale, *acc);
+                let mut parts = [const { Ymms::<F>::zero() }; R];
+                for (part, row) in parts.iter_mut().zip(rows) {
+                    part.set(row);
+                }
+                let mut all = [[_mm256_setzero_ps(); T]; R];
+                if F::HAS_MIN || F::WORD_ZERO != 0 {
+                    for (row, all) in parts.iter().zip(&mut all) {
+                        for (x, all) in x.iter().zip(all) {
+                            *all = row.offsets(x);
+                        }
+                    }
+                }
+                for step in 0..4 {
+                    for (row, all) in parts.iter().zip(&mut all) {
+                        let w = row.words(step);
+                        let scale = row.scales(step);
+                        for (x, all) in x.iter().zip(all) {
+                            let mut products = [_mm256_setzero_si256(); 4];
+                            for (v, product) in products.iter_mut().enumerate() {
+                                let q = x.q[4 * (step / 2) + v].as_ptr().add(16 * (step % 2));
+                                *product = _mm256_madd_epi16(w[v], _mm256_load_si256(q.cast()));
+                            }
+                            let first = _mm256_add_epi32(products[0], products[2]);
+                            let second = _mm256_add_epi32(products[1], products[3]);
+                            if F::SUB_LEN == 16 {
+                                *all = _mm256_fmadd_ps(_mm256_cvtepi32_ps(first), scale[0], *all);
+                                *all = _mm256_fmadd_ps(_mm256_cvtepi32_ps(second), scale[1], *all);
+                            } else {
+                                let sum = _mm256_cvtepi32_ps(_mm256_add_epi32(first, second));
+                                *all = _mm256_fmadd_ps(sum, scale[0], *all);
+                            }
+                        }
+                    }
+                }
+                for (all, acc) in all.iter().zip(acc) {
+                    for ((x, all), acc) in x.iter().zip(all).zip(acc) {
+                        *acc = _mm256_fmadd_ps(*all, _mm256_set1_ps(x.d), *acc);
+                    }
                 }
             }
         }

@@ -1,13 +1,13 @@
-//! Taking 256 columns of one row apart in the registers of AVX-512, for products of few tokens.
+//! Taking 256 columns of one row apart in the registers of AVX-512.
 //!
-//! Memory gives a core about five bytes per cycle, so the 144 bytes of a span in 4 bits leave some 27 cycles for it. Going
-//! through [`Codes`] in memory costs more than that; here a span becomes four vectors of codes in three to five
-//! instructions each: bytes are loaded to both the places where their low and their high bits go, shifted there by counts
-//! per 64-bit lane, and masked. Scales come as one vector with a lane per 16 columns for all formats.
+//! A span becomes four vectors of codes in three to five instructions each: bytes are loaded to both the places where their
+//! low and their high bits go, shifted there by counts per 64-bit lane, and masked. Scales come as one vector with a lane
+//! per 16 columns for all formats.
 
 use std::arch::x86_64::*;
 
-use super::rows::{SPAN, unpack_span};
+pub(super) use super::fine::SPAN;
+use super::rows::unpack_span;
 use crate::quant::{BlockFormat, Codes, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, read_f16};
 
 /// 256 columns of a row.
@@ -21,7 +21,7 @@ pub(super) struct ZmmSpan {
     pub min: __m512,
 }
 
-/// Formats as the products of few tokens read them.
+/// Formats that are taken apart in registers.
 pub(super) trait SpanFormat: BlockFormat {
     /// Takes a whole span apart.
     ///
@@ -136,7 +136,10 @@ impl SpanFormat for Q4_0 {
         // SAFETY: by the contract; all reads are within the 144 bytes.
         unsafe {
             let p = bytes.as_ptr();
-            let q = std::array::from_fn(|i| nibbles_of_two(p.add(36 * i + 2), p.add(36 * i + 20)));
+            let mut q = [_mm512_setzero_si512(); 4];
+            for (i, q) in q.iter_mut().enumerate() {
+                *q = nibbles_of_two(p.add(36 * i + 2), p.add(36 * i + 20));
+            }
             // The scale of block b is word 9 b of the first 128 bytes.
             let words =
                 _mm512_castsi256_si512(_mm256_setr_epi16(0, 0, 9, 9, 18, 18, 27, 27, 36, 36, 45, 45, 54, 54, 63, 63));
@@ -153,35 +156,53 @@ impl SpanFormat for Q8_0 {
         let bytes = &bytes[..272];
         // SAFETY: by the contract; all reads are within the 272 bytes.
         unsafe {
-            let q = std::array::from_fn(|i| {
+            let mut q = [_mm512_setzero_si512(); 4];
+            for (i, q) in q.iter_mut().enumerate() {
                 let p = bytes.as_ptr().add(68 * i);
                 let a = _mm512_castsi256_si512(_mm256_loadu_si256(p.add(2).cast()));
                 let both = _mm512_inserti64x4(a, _mm256_loadu_si256(p.add(36).cast()), 1);
-                _mm512_xor_si512(both, _mm512_set1_epi8(-128))
-            });
+                *q = _mm512_xor_si512(both, _mm512_set1_epi8(-128));
+            }
             ZmmSpan { q, scale: scales_of_eight(bytes, 34, 0), min: _mm512_setzero_ps() }
         }
+    }
+}
+
+/// The eight 6-bit scales and then the eight offsets of Q4_K and Q5_K, a byte each: as `scales_and_mins` in the quant room,
+/// but all at once.
+///
+/// # Safety
+/// The processor has AVX2.
+#[inline(always)]
+pub(super) unsafe fn k_scale_codes(block: &[u8]) -> __m128i {
+    let block = &block[..16];
+    // SAFETY: by the contract; 16 bytes are there.
+    unsafe {
+        let all = _mm_loadu_si128(block.as_ptr().cast());
+        // Words a, c, b, c of the twelve bytes a, b, c behind the two factors; and those that hold the high bits.
+        let low = _mm_shuffle_epi8(all, _mm_setr_epi8(4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));
+        let high = _mm_shuffle_epi8(all, _mm_setr_epi8(-1, -1, -1, -1, 4, 5, 6, 7, -1, -1, -1, -1, 8, 9, 10, 11));
+        let low = _mm_srlv_epi32(low, _mm_setr_epi32(0, 0, 0, 4));
+        let low = _mm_and_si128(low, _mm_setr_epi32(0x3f3f_3f3f, 0x0f0f_0f0f, 0x3f3f_3f3f, 0x0f0f_0f0f));
+        let high = _mm_and_si128(_mm_srli_epi32(high, 2), _mm_set1_epi8(0x30));
+        _mm_or_si128(low, high)
     }
 }
 
 /// Scales and offsets of Q4_K and Q5_K, from the first 16 bytes of their blocks.
 #[inline(always)]
 unsafe fn k_scales(block: &[u8]) -> (__m512, __m512) {
-    let word = |at: usize| u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]);
-    let (a, b, c) = (word(4), word(8), word(12));
-    // As `scales_and_mins` in the quant room, four bytes at a time.
-    let high = |x: u32| (x >> 6 & 0x0303_0303) << 4;
-    let pack = |low: u32, high: u32| (u64::from(low) | u64::from(high) << 32) as i64;
-    let scale = pack(a & 0x3f3f_3f3f, (c & 0x0f0f_0f0f) | high(a));
-    let min = pack(b & 0x3f3f_3f3f, (c >> 4 & 0x0f0f_0f0f) | high(b));
+    let factors = i32::from_le_bytes([block[0], block[1], block[2], block[3]]);
     // SAFETY: by the contract above.
     unsafe {
-        let twice = |bytes: i64| {
-            let once = _mm_cvtsi64_si128(bytes);
-            _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_unpacklo_epi8(once, once)))
-        };
-        let (d, dmin) = (_mm512_set1_ps(read_f16(block, 0)), _mm512_set1_ps(-read_f16(block, 2)));
-        (_mm512_mul_ps(d, twice(scale)), _mm512_mul_ps(dmin, twice(min)))
+        // The offsets' factor with its sign turned; the first to the first half, the second to the other.
+        let both = _mm512_castps128_ps512(_mm_cvtph_ps(_mm_cvtsi32_si128(factors ^ i32::MIN)));
+        let factors = _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1), both);
+        let codes = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(k_scale_codes(block)));
+        let all = _mm512_mul_ps(codes, factors);
+        let scale = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+        let min = _mm512_add_epi32(scale, _mm512_set1_epi32(8));
+        (_mm512_permutexvar_ps(scale, all), _mm512_permutexvar_ps(min, all))
     }
 }
 
@@ -190,11 +211,13 @@ unsafe fn k_scales(block: &[u8]) -> (__m512, __m512) {
 unsafe fn paired_nibbles(p: *const u8) -> [__m512i; 4] {
     // SAFETY: by the contract above: 128 bytes are there.
     unsafe {
-        std::array::from_fn(|i| {
+        let mut q = [_mm512_setzero_si512(); 4];
+        for (i, q) in q.iter_mut().enumerate() {
             let both = _mm512_broadcast_i64x4(_mm256_loadu_si256(p.add(32 * i).cast()));
             let shifted = _mm512_srlv_epi64(both, _mm512_setr_epi64(0, 0, 0, 0, 4, 4, 4, 4));
-            _mm512_and_si512(shifted, _mm512_set1_epi8(15))
-        })
+            *q = _mm512_and_si512(shifted, _mm512_set1_epi8(15));
+        }
+        q
     }
 }
 
@@ -244,9 +267,9 @@ impl SpanFormat for Q6K {
                 let high = _mm512_broadcast_i64x4(_mm256_loadu_si256(p.add(128 + 32 * half).cast()));
                 let first = _mm512_sllv_epi64(high, _mm512_setr_epi64(4, 4, 4, 4, 2, 2, 2, 2));
                 let second = _mm512_srlv_epi64(high, _mm512_setr_epi64(0, 0, 0, 0, 2, 2, 2, 2));
-                let join = |low, high| _mm512_or_si512(_mm512_and_si512(low, nibble), _mm512_and_si512(high, pair));
-                q[2 * half] = join(low, first);
-                q[2 * half + 1] = join(_mm512_srli_epi16(low, 4), second);
+                let rest = _mm512_srli_epi16(low, 4);
+                q[2 * half] = _mm512_or_si512(_mm512_and_si512(low, nibble), _mm512_and_si512(first, pair));
+                q[2 * half + 1] = _mm512_or_si512(_mm512_and_si512(rest, nibble), _mm512_and_si512(second, pair));
             }
             let scale = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p.add(192).cast())));
             let scale = _mm512_mul_ps(scale, _mm512_set1_ps(read_f16(bytes, 208)));

@@ -80,19 +80,22 @@ fn weights(m: &Matrix, row: usize) -> Vec<f32> {
 fn reference(m: &Matrix, x: &[f32]) -> Vec<f64> {
     let mut x64: Vec<f64> = x.iter().map(|&v| v.into()).collect();
     if !m.is_float() {
+        let few = x.len() / m.cols <= FEW_TOKENS && m.packed.is_none();
         // Rows are filled up to whole blocks.
-        let whole = m.cols.next_multiple_of(32);
+        let whole = m.cols.next_multiple_of(if few { quant::QK_FINE } else { quant::QK8 });
         let x: Vec<f32> = x.chunks(m.cols).flat_map(|x| [x, &vec![0.0; whole - m.cols]].concat()).collect();
-        let (mut q, mut d, mut s) = (vec![0; x.len()], vec![0.0; x.len() / 32], vec![0; x.len() / 16]);
-        let mut low = vec![0; x.len()];
-        if x.len() / whole <= FEW_TOKENS && m.packed.is_none() {
-            quant::quantize_row_fine(&x, &mut q, &mut low, &mut d, &mut s);
-            x64 = q.iter().zip(&low).map(|(&h, &l)| 128.0 * f64::from(h) + f64::from(l)).collect();
+        if few {
+            x64.clear();
+            for x in x.as_chunks::<{ quant::QK_FINE }>().0 {
+                let mut codes = [0; quant::QK_FINE];
+                let d = f64::from(quant::quantize_fine(x, &mut codes));
+                x64.extend(codes.map(|q| d * f64::from(q)));
+            }
         } else {
+            let (mut q, mut d, mut s) = (vec![0; x.len()], vec![0.0; x.len() / 32], vec![0; x.len() / 16]);
             quant::quantize_row(&x, &mut q, &mut d, &mut s);
-            x64 = q.iter().map(|&q| f64::from(q)).collect();
+            x64 = q.iter().enumerate().map(|(i, &q)| f64::from(q) * f64::from(d[i / 32])).collect();
         }
-        x64.iter_mut().enumerate().for_each(|(i, x)| *x *= f64::from(d[i / 32]));
         x64 = x64.chunks(whole).flat_map(|x| x[..m.cols].to_vec()).collect();
     }
     let mut out = Vec::new();
@@ -149,7 +152,7 @@ fn every_kernel_matches_float64() {
             for &cols in cols {
                 for rows in [1, 33, 80] {
                     let m = random_matrix(ty, rows, cols, &mut rng);
-                    for tokens in [1, 2, 3, 4, 5, 6, 7, 13] {
+                    for tokens in [1, 2, 3, 4, 5, 6, 7, 8, 9, 13] {
                         check(isa, 1, &m, &random_input(tokens * cols, &mut rng));
                     }
                 }
@@ -192,6 +195,31 @@ fn only_floats_are_brought_to_eight_bits() {
     for (rows, cols) in [(1, 4096), (31, 4096), (4096, 1), (4096, 31)] {
         let m = random_matrix(GgmlType::F16, rows, cols, &mut fastrand::Rng::with_seed(6));
         assert!(Matrix::in_eight_bits(m.tensor).unwrap().packed.is_none(), "{rows} x {cols}");
+    }
+}
+
+/// Whoever reads several tokens at once gets what reading them one by one gives.
+#[test]
+fn few_tokens_give_the_same_bytes_one_by_one() {
+    let mut rng = fastrand::Rng::with_seed(7);
+    for isa in isas() {
+        for ty in TYPES {
+            let cols = if ty.block_len() == 256 { 768 } else { 544 };
+            let m = random_matrix(ty, 35, cols, &mut rng);
+            let cpu = Cpu::with_isa(2, isa).unwrap();
+            let product = |x: &[f32]| {
+                let tokens = x.len() / cols;
+                let mut out = vec![0.0; tokens * m.rows];
+                let job = MatMul { weight: &m, bias: None, out: &mut out, accumulate: false };
+                cpu.linear(tokens, Input::Plain(x), &mut [job], &mut Scratch::default());
+                out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            };
+            let x = random_input(FEW_TOKENS * cols, &mut rng);
+            let single: Vec<Vec<u32>> = x.chunks(cols).map(product).collect();
+            for tokens in 2..=FEW_TOKENS {
+                assert_eq!(product(&x[..tokens * cols]), single[..tokens].concat(), "{isa:?} {ty:?} {tokens} tokens");
+            }
+        }
     }
 }
 
@@ -240,7 +268,7 @@ fn extreme_blocks_neither_crash_nor_saturate() {
                 let m = Matrix::new(Tensor::from_parts("w", ty, &[cols, rows], bytes).unwrap()).unwrap();
                 for value in [1.0, -1.0, 0.0] {
                     check(isa, 1, &m, &vec![value; cols]);
-                    check(isa, 1, &m, &vec![value; 7 * cols]);
+                    check(isa, 1, &m, &vec![value; 9 * cols]);
                 }
             }
         }
@@ -251,14 +279,16 @@ fn extreme_blocks_neither_crash_nor_saturate() {
 fn not_a_number_shows_in_the_result_and_nowhere_else() {
     for isa in isas() {
         let m = random_matrix(GgmlType::Q8_0, 40, 64, &mut fastrand::Rng::with_seed(4));
-        let mut x = vec![1.0f32; 6 * 64];
-        x[64 + 3] = f32::NAN;
-        let cpu = Cpu::with_isa(1, isa).unwrap();
-        let mut out = vec![0.0; 6 * 40];
-        let job = MatMul { weight: &m, bias: None, out: &mut out, accumulate: false };
-        cpu.linear(6, Input::Plain(&x), &mut [job], &mut Scratch::default());
-        for (token, row) in out.chunks(40).enumerate() {
-            assert!(row.iter().all(|v| v.is_nan() == (token == 1)), "{isa:?} token {token}");
+        for tokens in [6, 12] {
+            let mut x = vec![1.0f32; tokens * 64];
+            x[64 + 3] = f32::NAN;
+            let cpu = Cpu::with_isa(1, isa).unwrap();
+            let mut out = vec![0.0; tokens * 40];
+            let job = MatMul { weight: &m, bias: None, out: &mut out, accumulate: false };
+            cpu.linear(tokens, Input::Plain(&x), &mut [job], &mut Scratch::default());
+            for (token, row) in out.chunks(40).enumerate() {
+                assert!(row.iter().all(|v| v.is_nan() == (token == 1)), "{isa:?} token {token}");
+            }
         }
     }
 }

@@ -4,8 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::panel::{CHUNK, ROWS, TileParts};
-use super::rows::SPAN;
-use super::span::{SpanFormat, by_memory};
+use super::span::{SPAN, SpanFormat, by_memory};
 
 /// Words of a row in a tile.
 const WORDS: usize = CHUNK / 4;
