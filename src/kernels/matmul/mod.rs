@@ -265,7 +265,7 @@ impl Cpu {
             let row = (task - job.first_task) * size;
             run_task(self.isa(), &inputs, job, row..(row + size).min(job.weight.rows));
         };
-        if few { self.pool().run_in_ranges(n_tasks, &run) } else { self.pool().run(n_tasks, &run) }
+        self.pool().run_in_ranges(n_tasks, &run);
     }
 
     /// Dequantizes rows `ids` of `table` into `out`, `[ids, cols]`.

@@ -56,6 +56,11 @@ impl Packed {
         (&self.q[at(1)], &self.scale[at(QK8)])
     }
 
+    /// Where a panel's codes from column `start` on are, or would be: for hints only. The next panel follows the last column.
+    pub fn address(&self, panel: usize, start: usize) -> *const u8 {
+        self.q.as_ptr().wrapping_add((panel * self.cols + start) * ROWS)
+    }
+
     /// Columns, up to a multiple of 32.
     pub fn cols(&self) -> usize {
         self.cols

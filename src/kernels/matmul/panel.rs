@@ -20,7 +20,7 @@ use super::prepare::{Offsets, Quantized};
 #[cfg(target_arch = "x86_64")]
 use super::span::SpanFormat;
 use crate::kernels::Isa;
-use crate::kernels::prefetch::to_first_level;
+use crate::kernels::prefetch::{to_first_level, to_second_level};
 use crate::quant::{BlockFormat, Codes};
 use crate::with_format;
 
@@ -120,7 +120,11 @@ fn run_format<F: SpanFormat>(isa: Isa, x: &Quantized<'_>, tokens: usize, target:
         };
         assert!(weights.q.len() >= n * ROWS && weights.scale.len() >= n / F::SUB_LEN * ROWS);
         assert!(!F::HAS_MIN || weights.min.len() >= n / F::SUB_LEN * ROWS);
-        let chunk = &Chunk { x, offsets, tokens, start, n };
+        let ahead = match packed {
+            Some(p) => Ahead { first: p.address(target.row / ROWS, start + n), apart: CHUNK, len: CHUNK },
+            None => Ahead::after::<F>(target, start + CHUNK, cols),
+        };
+        let chunk = &Chunk { x, offsets, tokens, start, n, ahead };
         let sums = &mut *sums;
         on_isa!(isa, [F: BlockFormat] multiply<F>(weights: Weights<'_>, chunk: &Chunk<'_>, sums: &mut [f32]));
     }
@@ -154,6 +158,37 @@ struct Chunk<'a> {
     tokens: usize,
     start: usize,
     n: usize,
+    ahead: Ahead,
+}
+
+/// The weights of the tile after this one, to be asked for while this one is multiplied: each row is a short run, whose
+/// like the processor doesn't see coming.
+#[derive(Clone, Copy)]
+struct Ahead {
+    /// Where the first row's begin; for hints only.
+    first: *const u8,
+    /// Bytes from row to row.
+    apart: usize,
+    /// Bytes of a row.
+    len: usize,
+}
+
+impl Ahead {
+    /// The columns from `start` on, or the beginning of the next panel, which this thread most likely computes next.
+    fn after<F: BlockFormat>(target: &Target<'_, '_>, start: usize, cols: usize) -> Ahead {
+        let bytes = |columns: usize| columns / F::BLOCK_LEN * F::BLOCK_BYTES;
+        let apart = target.row_bytes();
+        let offset = if start < cols { bytes(start) } else { ROWS * apart };
+        Ahead { first: target.bytes().as_ptr().wrapping_add(offset), apart, len: bytes(CHUNK).min(apart) }
+    }
+
+    /// Asks for a share of the rows.
+    #[inline(always)]
+    fn ask(self, rows: std::ops::Range<usize>) {
+        for row in rows {
+            to_second_level(self.first.wrapping_add(row * self.apart), self.len);
+        }
+    }
 }
 
 /// The tile's arrays, to be filled.
@@ -297,6 +332,7 @@ unsafe fn multiply<F: BlockFormat, L: Lanes>(weights: Weights<'_>, chunk: &Chunk
     for group in 0..groups {
         let token = group * chunk.tokens / groups;
         let count = (group + 1) * chunk.tokens / groups - token;
+        chunk.ahead.ask(group * ROWS / groups..(group + 1) * ROWS / groups);
         for row in (0..ROWS).step_by(2 * L::WIDTH) {
             // SAFETY: as for this function; `count` tokens from `token` on exist.
             unsafe {
