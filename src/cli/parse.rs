@@ -63,6 +63,7 @@ pub fn run(args: &ParseArgs, manner: &Manner) -> Result<(), CliError> {
     let options = GenerateOptions {
         max_tokens: args.sampling.max_tokens(MAX_TOKENS),
         sampling: setup::sampling(&args.sampling, false),
+        lookup: !args.sampling.no_lookup,
         media: setup::picture_options(&args.sizes)?,
     };
     let files = many::chosen(&args.files, &args.many, Accepted { documents: true })?;

@@ -89,7 +89,7 @@ pub fn resume(
     options: &GenerateOptions,
 ) -> Result<Option<Resume>, CliError> {
     let Some(path) = &many.resume else { return Ok(None) };
-    let GenerateOptions { max_tokens, sampling, media } = options;
+    let GenerateOptions { max_tokens, sampling, media, lookup: _ } = options;
     let yarn = engine.language().config().yarn;
     let key = Key {
         task: task.to_owned(),
