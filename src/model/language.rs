@@ -261,8 +261,7 @@ impl<C: Compute> LanguageModel<C> {
         first: usize,
         out: &mut [f32],
     ) -> Result<(), ModelError> {
-        // What the kernels call few.
-        const AT_ONCE: usize = 4;
+        const AT_ONCE: usize = FEW_TOKENS;
         let (vocab, hidden) = (self.vocab_size, self.config.hidden_size);
         assert!(out.len().is_multiple_of(vocab) && first + out.len() / vocab <= state.max_chunk);
         let mut logits = compute.buf(AT_ONCE.min(out.len() / vocab) * vocab)?;

@@ -109,7 +109,7 @@ impl Session<'_> {
         token: u32,
         on_event: &mut OnEvent<'_>,
     ) -> Result<(), SessionError> {
-        self.forward_token(token, reading.next_position, on_event)?;
+        self.forward_tokens(&[token], reading.next_position, on_event)?;
         reading.next_position += 1;
         reading.row = 0;
         Ok(())
