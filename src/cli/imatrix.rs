@@ -40,6 +40,8 @@ pub fn run(args: &ImatrixArgs, manner: &Manner) -> Result<(), CliError> {
         max_tokens: args.max_tokens as usize,
         sampling: Sampling::default(),
         media: setup::media_options(&args.media)?,
+        // What is measured is what was said, not guesses.
+        lookup: false,
     };
     let media = setup::media(&args.files, &args.media, manner)?.value;
     let engine = setup::engine(&args.model, KvKind::F16, manner)?.value;

@@ -15,7 +15,6 @@
 //! unfinished results (4 KiB) a small addition.
 
 use super::{Source, Task, Work};
-use crate::kernels::prefetch::to_second_level;
 use crate::kernels::vector::{Element, Kernel, Lanes, exp2_nonpositive};
 
 /// Keys of a range.
@@ -108,14 +107,9 @@ fn walk<L: Lanes, E: Element, const Q: usize, const K: usize>(
             let n = KEYS.min(block.visible[Q - 1] - tile);
             // SAFETY: rows `tile..tile + n` end before `end`, within both slices (checked above).
             unsafe {
-                // What comes next is asked for meanwhile: this tile's values, and then the next tile's keys.
-                let (tile_keys, tile_values) = (keys.as_ptr().add(tile * stride), values.as_ptr().add(tile * stride));
-                let bytes = |rows: usize| rows * stride * size_of::<E>();
-                to_second_level(tile_values.cast(), bytes(n));
-                scores_of::<L, E, Q, K>(l, &block, tile_keys, stride, dim, n);
+                scores_of::<L, E, Q, K>(l, &block, keys.as_ptr().add(tile * stride), stride, dim, n);
                 let correction = weigh::<L, Q, K>(l, &mut block, tile, n);
-                to_second_level(tile_keys.wrapping_add(KEYS * stride).cast(), bytes(KEYS));
-                let values = tile_values;
+                let values = values.as_ptr().add(tile * stride);
                 add_values::<L, E, Q>(l, &block, values, stride, dim, n, &correction);
             }
         }

@@ -177,9 +177,9 @@ impl Ahead {
     /// The columns from `start` on, or the beginning of the next panel, which this thread most likely computes next.
     fn after<F: BlockFormat>(target: &Target<'_, '_>, start: usize, cols: usize) -> Ahead {
         let bytes = |columns: usize| columns / F::BLOCK_LEN * F::BLOCK_BYTES;
-        let apart = target.row_bytes();
+        let apart = target.row_bytes;
         let offset = if start < cols { bytes(start) } else { ROWS * apart };
-        Ahead { first: target.bytes().as_ptr().wrapping_add(offset), apart, len: bytes(CHUNK).min(apart) }
+        Ahead { first: target.bytes.as_ptr().wrapping_add(offset), apart, len: bytes(CHUNK).min(apart) }
     }
 
     /// Asks for a share of the rows.
