@@ -3,10 +3,18 @@
 /// Log-probabilities of one row of logits, as far as they are needed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LogSum {
-    /// ln of the sum of all exponentials.
-    pub log_sum: f64,
+    /// The largest logit.
+    max: f64,
+    /// ln of the sum of all exponentials above it. Apart from it, as it is lost beside a very large logit.
+    log_sum: f64,
     /// The likeliest token; of several the first.
     pub top: usize,
+}
+
+impl LogSum {
+    fn log_probability(self, logit: f32) -> f64 {
+        (f64::from(logit) - self.max) - self.log_sum
+    }
 }
 
 /// Sums a row up; `None` where a logit is no number.
@@ -21,20 +29,20 @@ pub(super) fn log_sum(logits: &[f32]) -> Option<LogSum> {
         }
     }
     let sum: f64 = logits.iter().map(|&x| (f64::from(x) - f64::from(max)).exp()).sum();
-    logits.first().map(|_| LogSum { log_sum: f64::from(max) + sum.ln(), top })
+    logits.first().map(|_| LogSum { max: f64::from(max), log_sum: sum.ln(), top })
 }
 
 /// The log-probability of a token.
 pub(super) fn log_probability(logits: &[f32], sums: LogSum, token: usize) -> f64 {
-    f64::from(logits[token]) - sums.log_sum
+    sums.log_probability(logits[token])
 }
 
 /// KL divergence of `found` from `base`, in nats: how many more it takes to tell a token that follows `base` to somebody
 /// who expects `found`.
 pub(super) fn divergence(base: (&[f32], LogSum), found: (&[f32], LogSum)) -> f64 {
     let term = |(&b, &f): (&f32, &f32)| {
-        let log_p = f64::from(b) - base.1.log_sum;
-        log_p.exp() * (log_p - (f64::from(f) - found.1.log_sum))
+        let log_p = base.1.log_probability(b);
+        log_p.exp() * (log_p - found.1.log_probability(f))
     };
     // Never below zero but by rounding.
     base.0.iter().zip(found.0).map(term).sum::<f64>().max(0.0)
