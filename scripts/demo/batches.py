@@ -14,6 +14,7 @@ SHAPE_ID = {s: i + 1 for i, s in enumerate(SHAPES)}
 CHARS = string.ascii_letters + string.digits + "."
 CHAR_ID = {c: i + 1 for i, c in enumerate(CHARS)}
 CELL_ROWS, CELL_COLUMNS = 2, 4           # a visual token of 28×28 pixels is read in 8 cells
+LINES, CHARS_IN_LINE, THINGS = 8, 15, 5  # how far lines, the characters of a line and things are counted
 
 
 class Sample:
@@ -73,65 +74,106 @@ def opening(tokens, groups, gh, gw, seconds, video):
     return ids, np.concatenate([text, seen, np.full((3, 1), after)], 1), len(before), after + 1
 
 
-def pack(tokens, samples, longest=None):
-    """Samples of one size → a batch of numpy arrays."""
+def tokens_under(box, groups, gh, gw):
+    """The visual tokens that show a box: those that hold a fair part of it. bool [groups · gh · gw]."""
+    x1, y1, x2, y2 = box[:4]
+    xs, ys = np.arange(gw) * FACTOR, np.arange(gh) * FACTOR
+    over = (np.clip(np.minimum(y2, ys + FACTOR) - np.maximum(y1, ys), 0, None)[:, None]
+            * np.clip(np.minimum(x2, xs + FACTOR) - np.maximum(x1, xs), 0, None)[None])
+    on = np.zeros((groups, gh, gw), bool)
+    here = (over >= 0.3 * over.max()) & (over > 0)
+    if len(box) > 4:
+        on[min(box[4], groups - 1)] = here
+    else:
+        on[:] = here
+    return on.ravel()
+
+
+LENGTHS = (32, 64, 128, 100_000)         # questions of like length attend together
+
+
+def pack(tokens, samples):
+    """Samples of one size → a batch of numpy arrays, laid out as `network.Packed` has it: `opening` [p], `rest` [n - b · p] and
+    `positions` [3, n] of all tokens, `learn` bool [n] where the next token is to be foretold, and the buckets of questions."""
+    b = len(samples)
     groups, _, height, width, _ = samples[0].frames.shape
     gh, gw = height // FACTOR, width // FACTOR
     seconds, video = samples[0].seconds, samples[0].seconds > 0
     ids, positions, first, following = opening(tokens, groups, gh, gw, seconds, video)
-    rows = []
-    for s in samples:
-        row_ids, row_pos, seg, learn = list(ids), [positions], [0] * len(ids), [0] * len(ids)
-        for k, (question, answer) in enumerate(s.pairs, 1):
-            q, a = tokens.recall(question) + tokens.reply, tokens.encode(answer) + [tokens.end]
-            row_ids += q + a
-            row_pos.append(np.tile(following + np.arange(len(q) + len(a)), (3, 1)))
-            seg += [k] * (len(q) + len(a))
-            learn += [0] * (len(q) - 1) + [1] * len(a) + [0]     # at token i the model learns token i + 1
-        rows.append((row_ids, np.concatenate(row_pos, 1), seg, learn))
-    n = max(len(r[0]) for r in rows)
-    n += -n % 16
-    b = len(rows)
-    batch = {"tokens": np.full((b, n), tokens.pad, np.int64), "positions": np.zeros((b, 3, n), np.int64),
-             "segments": np.full((b, n), -1, np.int64), "learn": np.zeros((b, n), bool)}
-    for i, (row_ids, row_pos, seg, learn) in enumerate(rows):
-        m = len(row_ids)
-        batch["tokens"][i, :m], batch["positions"][i, :, :m] = row_ids, row_pos
-        batch["segments"][i, :m], batch["learn"][i, :m] = seg, learn
-    batch["pixels"] = np.ascontiguousarray(np.stack([s.frames for s in samples]))
-    batch["first"] = first
+    asked = [_question(tokens, r, *pair) for r, s in enumerate(samples) for pair in s.pairs]
+    masks = [{} for _ in samples]
+    rest, learn, buckets, at = [], [], [], b * len(ids)
+    for low, high in zip((0,) + LENGTHS, LENGTHS):
+        group = [q for q in asked if low < len(q["ids"]) <= high]
+        if not group:
+            continue
+        l = max(len(q["ids"]) for q in group)
+        index, real, rows, looked = np.zeros((len(group), l), np.int64), np.zeros((len(group), l), bool), [], []
+        for i, q in enumerate(group):
+            m = len(q["ids"])
+            index[i, :m], real[i, :m] = np.arange(at, at + m), True
+            index[i, m:] = at
+            at += m
+            rest += q["ids"]
+            learn += q["learn"]
+            known = masks[q["owner"]]
+            for place, boxes in q["looks"]:
+                if boxes not in known:
+                    known[boxes] = np.any([tokens_under(box, groups, gh, gw) for box in boxes], 0)
+                rows.append((i, place))
+                looked.append(known[boxes])
+        buckets.append({"owner": np.array([q["owner"] for q in group]), "index": index, "real": real,
+                        "rows": np.array(rows, np.int64).reshape(-1, 2), "masks": np.array(looked, bool).reshape(-1, groups * gh * gw)})
+    words = np.concatenate([np.tile(following + np.arange(int(n)), (3, 1)) for k in buckets for n in k["real"].sum(1)] or [np.zeros((3, 0), np.int64)], 1)
+    batch = {"opening": np.array(ids), "rest": np.array(rest, np.int64), "positions": np.concatenate([np.tile(positions, (1, b)), words], 1),
+             "learn": np.array([False] * (b * len(ids)) + learn, bool), "buckets": buckets, "first": first,
+             "pixels": np.ascontiguousarray(np.stack([s.frames for s in samples]))}
     if not video:
         batch.update(token_labels(samples, gh, gw))
     return batch
 
 
+def _question(tokens, owner, question, answer):
+    """A question with its answer: ids, where the next token is to be learned, and what to look at to foretell it."""
+    q = tokens.recall(question) + tokens.reply
+    a, where = tokens.encode_said(answer)
+    return {"owner": owner, "ids": q + a + [tokens.end], "learn": [False] * (len(q) - 1) + [True] * (len(a) + 1) + [False],
+            "looks": [(len(q) + i - 1, tuple(map(tuple, boxes))) for i, boxes in enumerate(where) if boxes]}
+
+
 def token_labels(samples, gh, gw):
-    """What each visual token shows: shape, colour, box of the thing that covers most of it, and the characters in its cells.
+    """What each visual token shows: shape, colour, box and place in the order of the thing that covers most of it; the characters in
+    its cells, the number of their line, and how far along the line the first of them is.
 
     The vision tower learns these directly beside the answers (through heads that are dropped afterwards): it makes it see early."""
     b, n = len(samples), gh * gw
-    shape, colour = np.zeros((b, gh, gw), np.int64), np.zeros((b, gh, gw), np.int64)
+    shape, colour, rank, line_of, index = (np.zeros((b, gh, gw), np.int64) for _ in range(5))
     box = np.zeros((b, gh, gw, 4), np.float32)
     cells = np.zeros((b, gh * CELL_ROWS, gw * CELL_COLUMNS), np.int64)
     ys, xs = np.arange(gh) * FACTOR, np.arange(gw) * FACTOR
     for i, s in enumerate(samples):
         best = np.zeros((gh, gw))
-        for t in s.scene.things:
+        for place, t in enumerate(s.scene.ordered(), 1):
             x1, y1, x2, y2 = t.box
             over = (np.clip(np.minimum(y2, ys + FACTOR) - np.maximum(y1, ys), 0, None)[:, None]
                     * np.clip(np.minimum(x2, xs + FACTOR) - np.maximum(x1, xs), 0, None)[None])
             mine = over > np.maximum(best, 40)
-            shape[i][mine], colour[i][mine], best[mine] = SHAPE_ID[t.shape], COLOUR_ID[t.colour], over[mine]
+            shape[i][mine], colour[i][mine], best[mine], rank[i][mine] = SHAPE_ID[t.shape], COLOUR_ID[t.colour], over[mine], place
             box[i][mine] = t.box
         lines = list(s.scene.lines) + [c for row in (s.scene.table[1] if s.scene.table else []) for c in row]
-        for line in lines:
-            for char, x1, y1, x2, y2 in line.cells:
+        for number, line in enumerate(lines, 1):
+            for place, (char, x1, y1, x2, y2) in enumerate(line.cells, 1):
+                under = tokens_under((x1, y1, x2, y2), 1, gh, gw).reshape(gh, gw)
+                fresh = under & (line_of[i] == 0) & (shape[i] == 0)
+                line_of[i][fresh], index[i][fresh] = min(number, LINES), min(place, CHARS_IN_LINE)
+                box[i][fresh] = line.box
                 step_x, step_y = FACTOR / CELL_COLUMNS, FACTOR / CELL_ROWS
                 c1, c2 = max(0, int(np.ceil(x1 / step_x - 0.5))), int(np.ceil(x2 / step_x - 0.5))
                 r1, r2 = max(0, int(np.ceil(y1 / step_y - 0.5))), int(np.ceil(y2 / step_y - 0.5))
                 cells[i, r1:r2, c1:c2] = CHAR_ID.get(char, 0)
     cells = cells.reshape(b, gh, CELL_ROWS, gw, CELL_COLUMNS).transpose(0, 1, 3, 2, 4).reshape(b, n, -1)
-    return {"shape": shape.reshape(b, n), "colour": colour.reshape(b, n), "box": box.reshape(b, n, 4), "cells": cells,
+    return {"shape": shape.reshape(b, n), "colour": colour.reshape(b, n), "rank": rank.reshape(b, n), "line": line_of.reshape(b, n),
+            "index": index.reshape(b, n), "box": box.reshape(b, n, 4), "cells": cells,
             "corner": np.stack(np.broadcast_arrays(*np.meshgrid(xs, ys)), -1).reshape(1, n, 2).astype(np.float32)}
 
 

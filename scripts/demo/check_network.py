@@ -7,8 +7,9 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from batches import clip_sample, pack, picture_sample
 from curriculum import STAGES
-from network import MEAN, MERGE, PATCH, STD, WINDOW, Model, Size, question_mask
+from network import MEAN, MERGE, PATCH, STD, WINDOW, Model, Packed, Size
 from tokens import Tokens
+from train import tensors
 
 
 def library_config(s, tokens):
@@ -43,19 +44,22 @@ def library_patches(frames):
 
 
 def compare(model, other, tokens, samples):
-    batch = {k: torch.from_numpy(v) if hasattr(v, "dtype") else v for k, v in pack(tokens, samples).items()}
+    """Every question of the samples, packed together here and alone there: the largest difference of logits in spreads."""
+    batch = tensors(pack(tokens, samples))
+    b, p = len(samples), len(batch["opening"])
+    worst = 0.0
     with torch.no_grad():
-        x, _ = model.embed(batch["tokens"], batch["pixels"], batch["first"])
-        ours = model.logits(model.model.language_model(x, batch["positions"], question_mask(batch["segments"]))[0])
-        worst = 0.0
-        for i in range(len(samples)):
-            n = int((batch["segments"][i] >= 0).sum())
-            rows, grid = library_patches(batch["pixels"][i])
-            kind = "video" if samples[i].seconds else "image"
-            media = {"pixel_values" if kind == "image" else "pixel_values_videos": rows, f"{kind}_grid_thw": torch.tensor([grid])}
-            theirs = other(input_ids=batch["tokens"][i:i + 1, :n], position_ids=batch["positions"][i:i + 1, :, :n].transpose(0, 1),
-                           attention_mask=None, **media).logits[0]
-            worst = max(worst, float((theirs - ours[i, :n]).abs().max() / theirs.std()))
+        x, _ = model.embed(batch["opening"], batch["rest"], batch["pixels"], batch["first"])
+        ours = model.logits(model.model.language_model(x, batch["positions"][None], Packed(b, p, batch["buckets"]))[0])[0]
+        ids = torch.cat((batch["opening"].repeat(b), batch["rest"]))
+        for bucket in batch["buckets"]:
+            for owner, index, real in zip(*(bucket[k] for k in ("owner", "index", "real"))):
+                row = torch.cat((torch.arange(p) + owner * p, index[real]))
+                rows, grid = library_patches(batch["pixels"][owner])
+                kind = "video" if samples[owner].seconds else "image"
+                media = {"pixel_values" if kind == "image" else "pixel_values_videos": rows, f"{kind}_grid_thw": torch.tensor([grid])}
+                theirs = other(input_ids=ids[row][None], position_ids=batch["positions"][:, None, row], attention_mask=None, **media).logits[0]
+                worst = max(worst, float((theirs - ours[row]).abs().max() / theirs.std()))
     return worst
 
 
@@ -67,7 +71,7 @@ def main():
         p.data.add_(torch.randn_like(p) * 0.02)
     other = library_model(model, tokens)
     for tw, th in ((2, 2), (3, 5), (6, 4), (9, 5), (4, 13)):
-        samples = [picture_sample(rng, tw, th, {**STAGES[1], "asks": 1}) for _ in range(2)]
+        samples = [picture_sample(rng, tw, th, {**STAGES[1], "asks": 4}) for _ in range(3)]
         worst = compare(model, other, tokens, samples)
         print(f"picture {tw}×{th} tokens: largest difference {worst:.1e} of the spread")
         assert worst < 1e-3

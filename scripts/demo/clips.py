@@ -1,8 +1,8 @@
 """Clips: shapes that appear, vanish, move or change colour at a certain time."""
-import json
 from dataclasses import dataclass
 
 from questions import article
+from said import said
 from scenes import free_box
 from world import COLOURS, SHAPES, Thing, jitter, paint_background, paint_thing, visible_colours
 
@@ -34,8 +34,14 @@ def clock(seconds):
     return f"{int(seconds // 60):02d}:{seconds % 60:05.2f}"
 
 
+def at(event, seconds):
+    """Where in the clip an event shows at a time: its thing's box, and the second (which is also the frame group)."""
+    return [(*event.thing.box, int(seconds))]
+
+
 def event_json(event):
-    return json.dumps([{"start_time": clock(event.start), "end_time": clock(event.end), "description": event.what()}])
+    return said('[{"start_time": "', (clock(event.start), at(event, event.start)), '", "end_time": "', (clock(event.end), at(event, event.end)),
+                '", "description": "', (event.what(), at(event, event.end if event.kind == "vanish" else event.start)), '"}]')
 
 
 ENDINGS = [" Output start_time/end_time as JSON (mm:ss.ff).", " Output start_time and end_time as JSON (mm:ss.ff).", " Output the start_time and end_time in JSON format.",
@@ -116,8 +122,8 @@ def _hull(a, b):
 
 
 def describe(event, others, ground):
-    parts = "".join(f" There is {article(o.name)}." for o in others)
-    return f"The video shows that {event.what()} at {clock(event.end if event.kind == 'vanish' else event.start)}.{parts}"
+    when = event.end if event.kind == "vanish" else event.start
+    return said("The video shows that", (f" {event.what()} at {clock(when)}.", at(event, when)), *[(f" There is {article(o.name)}.", [(*o.box, 0)]) for o in others])
 
 
 def questions_for(rng, event, others, ground, n):

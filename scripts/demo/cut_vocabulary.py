@@ -21,7 +21,8 @@ def world_texts():
     from scenes import draw_document, draw_picture
     rng = random.Random(5)
     texts = ["system\nYou are a helpful assistant.", "user\n", "assistant\n", R.REFUSAL]
-    texts += R.FIXED + [t.format(s) for t in R.TEMPLATES for s in R.SUBJECTS] + Q.DESCRIBE + Q.READ + Q.NUMBER + Q.HTML
+    # what has no place in this world is asked in whatever pieces there are: more of them would only break printed words up
+    texts += Q.DESCRIBE + Q.READ + Q.NUMBER + Q.HTML
     for _ in range(600):
         scene, _ = draw_picture(rng, 168, 168, rng.randint(0, 5), 0)
         weights = dict(describe=2, count=3, colour=2, shape=2, exists=2, ground=1, locate=6, point=3, read=1, text_box=1)

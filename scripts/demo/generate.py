@@ -3,6 +3,7 @@ import numpy as np
 import torch
 
 from batches import FACTOR, opening
+from network import Whole
 
 
 class Cache:
@@ -15,12 +16,12 @@ class Cache:
 
     def put(self, layer, k, v):
         if layer not in self.store:
-            shape = (self.b, k.shape[1], self.longest, k.shape[3])
+            shape = (self.b, self.longest, *k.shape[2:])
             self.store[layer] = (torch.zeros(shape), torch.zeros(shape))
         keys, values = self.store[layer]
-        index = self.at[:, None, :, None].expand(-1, k.shape[1], -1, k.shape[3])
-        keys.scatter_(2, index, k.float())
-        values.scatter_(2, index, v.float())
+        index = self.at[:, :, None, None].expand(-1, -1, *k.shape[2:])
+        keys.scatter_(1, index, k.float())
+        values.scatter_(1, index, v.float())
         return keys, values
 
 
@@ -32,15 +33,17 @@ def answers(model, tokens, frames, prompts, seconds=0.0, most=256):
     tails = [tokens.encode(p) + tokens.reply for p in prompts]
     lengths = torch.tensor([len(ids) + len(t) for t in tails])
     n = int(lengths.max())
-    all_ids = torch.tensor([ids + t + [tokens.pad] * (n - len(ids) - len(t)) for t in tails])
+    tails_ids = torch.tensor([t + [tokens.pad] * (n - len(ids) - len(t)) for t in tails])
     text = np.tile(following + np.arange(n - len(ids)), (3, 1))
     all_positions = torch.from_numpy(np.concatenate([positions, text], 1)).expand(b, 3, n)
     cache = Cache(b, n + most)
     cache.at = torch.arange(n).expand(b, n)
     slots = torch.arange(n + most)
     mask = (slots[None] <= torch.arange(n)[:, None])[None, None].expand(b, 1, n, n + most)
-    x, _ = model.embed(all_ids, torch.from_numpy(frames), first)
-    hidden, _ = model.model.language_model(x.float(), all_positions, mask, cache)
+    x, _ = model.embed(torch.tensor(ids), tails_ids.flatten(), torch.from_numpy(frames), first)
+    openings, rest = x[0].float().split((b * len(ids), tails_ids.numel()))
+    x = torch.cat((openings.view(b, len(ids), -1), rest.view(b, n - len(ids), -1)), 1)
+    hidden, _ = model.model.language_model(x, all_positions, Whole(mask, cache))
     last = hidden[torch.arange(b), lengths - 1]
     out, done = [[] for _ in range(b)], torch.zeros(b, dtype=torch.bool)
     for step in range(most):
@@ -57,6 +60,6 @@ def answers(model, tokens, frames, prompts, seconds=0.0, most=256):
         cache.at = at[:, None]
         place = (following + at - len(ids))[:, None, None].expand(b, 3, 1)
         x = torch.nn.functional.embedding(chosen[:, None], model.model.language_model.embed_tokens.weight)
-        hidden, _ = model.model.language_model(x, place, (slots[None] <= at[:, None])[:, None, None], cache)
+        hidden, _ = model.model.language_model(x, place, Whole((slots[None] <= at[:, None])[:, None, None], cache))
         last = hidden[:, 0]
     return [tokens.decode(o) for o in out]

@@ -1,7 +1,6 @@
 """What people ask about a picture, in several phrasings, and the true answer in the format of the real model."""
-import json
-
 from refusals import REFUSAL, unrelated
+from said import said
 from world import BACKGROUNDS, COLOURS, PLURAL, SHAPES
 
 DESCRIBE = ["Describe this image.", "Describe this image.", "Describe the image.", "Describe this picture.", "What is in this image?",
@@ -24,45 +23,83 @@ def article(name):
     return ("an " if name[0] in "aeiou" else "a ") + name
 
 
-def listed(items):
-    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
-
-
 def numbers(box):
     return [int(round(v)) for v in box]
 
 
+def spelled(line):
+    """A printed line, each character with its place in the picture."""
+    places = iter(line.cells)
+    return [" " if c == " " else (c, [next(places)[1:]]) for c in line.text]
+
+
+def each(items, between, last):
+    """`items` (lists of parts) joined as a person lists things; what joins them looks at the thing that comes."""
+    parts = []
+    for i, item in enumerate(items):
+        if i:
+            parts.append((last if i + 1 == len(items) else between, item[0][1]))
+        parts += item
+    return parts
+
+
 def describe(scene):
-    parts = [article(t.name) for t in scene.ordered()]
-    parts += [("the number " if line.text.replace(".", "").isdigit() else "the word ") + f'"{line.text}"' for line in scene.lines]
+    items = [[(article(t.name), [t.box])] for t in scene.ordered()]
+    for line in scene.lines:
+        kind = "the number " if line.text.replace(".", "").isdigit() else "the word "
+        items.append([(kind + '"', [line.box])] + spelled(line) + ['"'])
     ground = f" on a {scene.background} background." if not scene.background[0] in "aeiou" else f" on an {scene.background} background."
-    return "The image shows " + (listed(parts) if parts else "nothing") + ground
+    return said("The image shows ", *(each(items, ", ", " and ") or ["nothing"]), ground)
+
+
+def entry(key, box, label_key, label):
+    """One object of a JSON list: numbers and label both look at `box`."""
+    return [('{"%s": [%s], "%s": "' % (key, ", ".join(map(str, numbers(box))), label_key), [box]), *label, '"}']
+
+
+def json_list(entries, boxes):
+    """A JSON list; the comma before an entry looks at what the entry is about."""
+    parts = []
+    for i, (e, box) in enumerate(zip(entries, boxes)):
+        first, *rest = e
+        parts += [((", " if i else "[") + first[0], [box]), *rest]
+    return said(*parts, "]") if parts else said("[]")
 
 
 def boxes_json(things):
-    return json.dumps([{"bbox_2d": numbers(t.box), "label": t.name} for t in things])
+    return json_list([entry("bbox_2d", t.box, "label", [(t.name, [t.box])]) for t in things], [t.box for t in things])
 
 
 def points_json(things):
-    return json.dumps([{"point_2d": numbers(t.centre), "label": t.name} for t in things])
+    return json_list([[('{"point_2d": [%s], "label": "' % ", ".join(map(str, numbers(t.centre))), [t.box]), (t.name, [t.box]), '"}'] for t in things],
+                     [t.box for t in things])
 
 
 def read(scene):
-    lines = list(scene.lines)
-    if scene.table:
-        return "\n".join([line.text for line in lines] + [" ".join(c.text for c in row) for row in scene.table[1]])
-    return "\n".join(line.text for line in lines)
+    parts = []
+    for line in scene.lines:
+        parts += [("\n", [line.box])] * bool(parts) + spelled(line)
+    for row in scene.table[1] if scene.table else []:
+        parts += [("\n", [row[0].box])] * bool(parts) + spelled(row[0]) + [(" ", [row[1].box])] + spelled(row[1])
+    return said(*parts)
 
 
 def html(scene):
     """QwenVL HTML: every block with its box in pixels of the resized picture."""
     def box(b):
         return " ".join(str(v) for v in numbers(b))
-    body = [f'<{line.role} data-bbox="{box(line.box)}">{line.text}</{line.role}>' for line in scene.lines]
+    parts = ["<html><body>\n"]
+    for line in scene.lines:
+        parts += [(f'<{line.role} data-bbox="{box(line.box)}">', [line.box]), *spelled(line), f"</{line.role}>\n"]
     if scene.table:
-        rows = "".join("<tr>" + "".join(f"<td>{c.text}</td>" for c in row) + "</tr>" for row in scene.table[1])
-        body.append(f'<table data-bbox="{box(scene.table[0])}">{rows}</table>')
-    return "<html><body>\n" + "\n".join(body) + "\n</body></html>"
+        parts.append((f'<table data-bbox="{box(scene.table[0])}">', [scene.table[0]]))
+        for row in scene.table[1]:
+            parts.append(("<tr>", [row[0].box]))
+            for cell in row:
+                parts += [("<td>", [cell.box]), *spelled(cell), "</td>"]
+            parts.append("</tr>")
+        parts.append("</table>\n")
+    return said(*parts, "</body></html>")
 
 
 def matching(scene, colour=None, shape=None):
@@ -90,7 +127,10 @@ def ask_count(rng, scene):
     word = what if shape else rng.choice([what, what, what.replace("shapes", "objects")])
     question = rng.choice(["How many {} are there?", "How many {} are in the image?", "How many {} are in this picture?", "Count the {}.",
                            "How many {} do you see?", "How many {}?"]).format(word)
-    return question, f"There is 1 {noun(colour, shape)}." if found == 1 else f"There are {found} {what}."
+    if not found:
+        return question, f"There are 0 {what}."
+    where = [t.box for t in matching(scene, colour, shape)]
+    return question, said(("There is 1", where), f" {noun(colour, shape)}.") if found == 1 else said((f"There are {found}", where), f" {what}.")
 
 
 def ask_colour(rng, scene):
@@ -99,7 +139,7 @@ def ask_colour(rng, scene):
         return ask_count(rng, scene)
     t, spelling = rng.choice(unique), rng.choice(["colour", "color"])
     question = rng.choice([f"What {spelling} is the {t.shape}?", f"What is the {spelling} of the {t.shape}?", f"Which {spelling} is the {t.shape}?"])
-    return question, f"The {t.shape} is {t.colour}."
+    return question, said((f"The {t.shape} is {t.colour}.", [t.box]))
 
 
 def ask_shape(rng, scene):
@@ -108,7 +148,7 @@ def ask_shape(rng, scene):
         return ask_count(rng, scene)
     t = rng.choice(unique)
     question = rng.choice([f"What shape is the {t.colour} object?", f"What shape is {t.colour}?", f"Which shape is {t.colour}?"])
-    return question, f"The {t.shape} is {t.colour}."
+    return question, said((f"The {t.shape} is {t.colour}.", [t.box]))
 
 
 def ask_exists(rng, scene):
@@ -116,7 +156,8 @@ def ask_exists(rng, scene):
     colour, shape = (t.colour, t.shape) if rng.random() < 0.5 else (rng.choice(list(COLOURS)), rng.choice([t.shape, rng.choice(SHAPES)]))
     name = article(f"{colour} {shape}")
     question = rng.choice([f"Is there {name}?", f"Is there {name} in the image?", f"Do you see {name}?"])
-    return question, f"Yes, there is {name}." if matching(scene, colour, shape) else f"No, there is no {colour} {shape}."
+    found = [t.box for t in matching(scene, colour, shape)]
+    return question, said((f"Yes, there is {name}.", found)) if found else f"No, there is no {colour} {shape}."
 
 
 def ask_ground(rng, scene):
@@ -146,14 +187,14 @@ def ask_read(rng, scene):
     if not scene.lines:
         return rng.choice(READ), "There is no text in the image."
     if len(scene.lines) == 1 and scene.lines[0].text.replace(".", "").isdigit() and rng.random() < 0.3:
-        return rng.choice(NUMBER), scene.lines[0].text
+        return rng.choice(NUMBER), said(*spelled(scene.lines[0]))
     return rng.choice(READ), read(scene)
 
 
 def ask_text_box(rng, scene):
-    found = [{"bbox_2d": numbers(line.box), "text_content": line.text} for line in scene.lines]
+    found = json_list([entry("bbox_2d", line.box, "text_content", spelled(line)) for line in scene.lines], [line.box for line in scene.lines])
     return rng.choice(["Spotting all the text in the image with line-level, and output in JSON format.", "Locate all the text, output its bbox coordinates in JSON format.",
-                       "Locate every text, output its bbox coordinates in JSON format."]), json.dumps(found)
+                       "Locate every text, output its bbox coordinates in JSON format."]), found
 
 
 def ask_unrelated(rng):

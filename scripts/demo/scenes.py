@@ -31,7 +31,6 @@ def _thing_size(rng, width, height, n):
 
 def add_things(rng, image, scene, n, behind):
     """Draws up to n shapes that overlap nothing. No two have nearly the same place in the answer's order."""
-    tall = scene.height > scene.width
     taken = [line.box for line in scene.lines]
     colours = visible_colours(behind)
     few = rng.random() < 0.35          # repeated colours and shapes make counting questions worth asking
@@ -47,8 +46,8 @@ def add_things(rng, image, scene, n, behind):
             box = free_box(rng, scene.width, scene.height, w, h, taken)
             if box is None:
                 break
-            c = (box[1] + box[3] if tall else box[0] + box[2]) / 2
-            if all(abs(c - t.centre[1 if tall else 0]) > 5 for t in scene.things):
+            c = (box[0] + box[2]) / 2
+            if all(abs(c - t.centre[0]) > 7 for t in scene.things):
                 thing = Thing(kind, rng.choice(palette), box)
                 paint_thing(image, thing, jitter(rng, COLOURS[thing.colour], 10))
                 scene.things.append(thing)

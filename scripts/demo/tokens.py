@@ -45,6 +45,12 @@ class Tokens:
     def encode(self, text):
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
+    def encode_said(self, answer):
+        """Ids of an answer, and for each what its last character is about (a list of boxes or None)."""
+        found = self.tokenizer.encode(answer, add_special_tokens=False)
+        where = getattr(answer, "where", None)
+        return found.ids, [where[end - 1] if where and end else None for _, end in found.offsets]
+
     def recall(self, text):
         """`encode`, remembering: most questions come again and again."""
         if text not in self._memory:

@@ -14,16 +14,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from batches import CELL_COLUMNS, CELL_ROWS, CHARS, Stream
+from batches import CELL_COLUMNS, CELL_ROWS, CHARS, CHARS_IN_LINE, LINES, THINGS, Stream
 from curriculum import COOL, STAGES, TOTAL
-from network import Fused, Model, Size, question_mask
+from network import Fused, Model, Packed, Size
 from optimiser import optimisers
 from share import Share
 from tokens import Tokens
 from world import COLOURS, SHAPES
 
 TAP = 2               # language layer after which visual tokens must know where their thing lies in the whole picture
-COLUMNS = ["step", "stage", "minutes", "samples", "loss", "seeing", "placing", "digits", "others", "shapes", "letters", "rate"]
+POINTERS = {2: 1, 4: 2}      # layers, and how many of their heads learn to look at what the next word is about
+COLUMNS = ["step", "stage", "minutes", "samples", "loss", "seeing", "placing", "digits", "others", "shapes", "letters", "ranks", "early", "late", "rate"]
 
 
 class Heads(nn.Module):
@@ -34,6 +35,7 @@ class Heads(nn.Module):
         self.shape, self.colour = nn.Linear(s.hidden, len(SHAPES) + 1), nn.Linear(s.hidden, len(COLOURS) + 1)
         self.box, self.cells = nn.Linear(s.hidden, 4), nn.Linear(s.hidden, CELL_ROWS * CELL_COLUMNS * (len(CHARS) + 1))
         self.place, self.digits = nn.Linear(s.hidden, 4), nn.Linear(s.hidden, 4 * 3 * 10)
+        self.rank, self.line, self.index = nn.Linear(s.hidden, THINGS + 1), nn.Linear(s.hidden, LINES + 1), nn.Linear(s.hidden, CHARS_IN_LINE + 1)
 
     def seeing(self, seen, batch):
         """Loss of shape, colour, box relative to the token, and characters; and the share of shapes and characters that are right."""
@@ -43,11 +45,17 @@ class Heads(nn.Module):
         loss = loss + F.cross_entropy(self.colour(seen).float().flatten(0, 1), batch["colour"].flatten())
         on = batch["shape"] > 0
         if on.any():
+            ranks = self.rank(seen[on]).float()
+            loss = loss + F.cross_entropy(ranks, batch["rank"][on])
+            right["ranks"] = (ranks.argmax(-1) == batch["rank"][on]).float().mean()
             right["shapes"] = (scores.argmax(-1) == batch["shape"])[on].float().mean()
             here = (batch["box"] - batch["corner"].repeat(1, 1, 2))[on] / 56
             loss = loss + F.smooth_l1_loss(self.box(seen[on]).float(), here, beta=0.1)
         cells = batch["cells"]
         written = cells.amax((1, 2)) > 0
+        on = batch["line"] > 0
+        if on.any():
+            loss = loss + 0.3 * F.cross_entropy(self.line(seen[on]).float(), batch["line"][on])
         if written.any():
             scores = self.cells(seen[written]).float().view(-1, len(CHARS) + 1)
             target = cells[written].flatten()
@@ -58,19 +66,31 @@ class Heads(nn.Module):
         return loss, right
 
     def placing(self, hidden, batch):
-        """Loss of the thing's box in the whole picture, read inside the language model."""
-        on = batch["shape"] > 0
+        """Loss of what the language model adds to a visual token: its thing's or line's box in the whole picture, and how far
+        along the line its characters are."""
+        on, text = (batch["shape"] > 0) | (batch["line"] > 0), batch["line"] > 0
         if not on.any():
             return hidden.sum() * 0
+        along = F.cross_entropy(self.index(hidden[text]).float(), batch["index"][text]) if text.any() else 0.0
         box = batch["box"][on]
         whole = box.round().long().clamp(0, 999)
         digits = torch.stack((whole // 100, whole // 10 % 10, whole % 10), -1)      # as they are written in answers
         written = F.cross_entropy(self.digits(hidden[on]).float().view(-1, 10), digits.flatten())
-        return F.smooth_l1_loss(self.place(hidden[on]).float(), box / 280, beta=0.05) + 0.1 * written
+        return F.smooth_l1_loss(self.place(hidden[on]).float(), box / 280, beta=0.05) + 0.1 * written + 0.1 * along
+
+
+def pointing(scores, masks, first):
+    """How little of its attention a head gives to what the next word is about: −log of that share, [r, heads].
+
+    scores [r, heads, n] before the softmax, masks bool [r, visual tokens], which begin at `first`."""
+    share = scores.log_softmax(-1)[:, :, first:first + masks.shape[1]]
+    return -share.masked_fill(~masks[:, None], -1e30).logsumexp(-1).clamp(max=20)
 
 
 def tensors(batch):
-    return {k: torch.from_numpy(v) if hasattr(v, "dtype") else v for k, v in batch.items()}
+    if isinstance(batch, dict):
+        return {k: tensors(v) for k, v in batch.items()}
+    return [tensors(v) for v in batch] if isinstance(batch, list) else torch.from_numpy(batch) if hasattr(batch, "dtype") else batch
 
 
 class Feed(torch.utils.data.Dataset):
@@ -107,23 +127,28 @@ def losses(model, heads, batch, digit_ids):
         seen = model.model.visual(batch["pixels"][:, 0])
         total, right = heads.seeing(seen, batch)
         return total, dict(seeing=total, **right)
-    x, seen = model.embed(batch["tokens"], batch["pixels"], batch["first"])
-    mask = question_mask(batch["segments"])
-    hidden, tapped = model.model.language_model(x, batch["positions"], mask, tap=TAP)
+    x, seen = model.embed(batch["opening"], batch["rest"], batch["pixels"], batch["first"])
+    b, p, first = len(batch["pixels"]), len(batch["opening"]), batch["first"]
+    looks = {layer: [] for layer in POINTERS}
+    how = Packed(b, p, batch["buckets"], POINTERS, lambda layer, scores, masks: looks[layer].append(pointing(scores, masks, first)))
+    hidden, tapped = model.model.language_model(x, batch["positions"][None], how, tap=TAP)
     learn = batch["learn"]
-    target = batch["tokens"].roll(-1, 1)[learn]
-    each = F.cross_entropy(model.logits(hidden[learn]).float(), target, reduction="none")
+    target = torch.cat((batch["opening"].new_zeros(b * p), batch["rest"])).roll(-1)[learn]
+    each = F.cross_entropy(model.logits(hidden[0][learn]).float(), target, reduction="none")
     digit = torch.isin(target, digit_ids)
     answer = each.mean()
     total, extra, right = answer, torch.zeros(()), {}
     placing = torch.zeros(())
     if "shape" in batch:
         extra, right = heads.seeing(seen, batch)
-        first = batch["first"]
-        placing = heads.placing(tapped[:, first:first + seen.shape[1]], batch)
+        opened = tapped[0, :b * p].view(b, p, -1)
+        placing = heads.placing(opened[:, first:first + seen.shape[1]], batch)
         total = total + 0.3 * extra + 2.0 * placing
     nan = torch.tensor(float("nan"))
-    return total, dict(loss=answer, seeing=extra, placing=placing, digits=each[digit].mean() if digit.any() else nan, others=each[~digit].mean(), **right)
+    early, late = (torch.cat(v).mean() if v else nan for v in looks.values())
+    if early == early:
+        total = total + 0.15 * (early + late)
+    return total, dict(early=early, late=late, loss=answer, seeing=extra, placing=placing, digits=each[digit].mean() if digit.any() else nan, others=each[~digit].mean(), **right)
 
 
 def save(path, model, heads, optims, step, samples, minutes):
@@ -147,6 +172,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after this long")
     parser.add_argument("--cool", type=int, help="end within this many steps, the learning rate falling to nothing: a usable model early")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, help="stop at this step")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     share = Share(args.threads)
@@ -193,7 +219,7 @@ def main():
         for o in optims:
             o.step()
             o.zero_grad(set_to_none=True)
-        step, samples, count = step + 1, samples + len(batch["tokens"]), count + 1
+        step, samples, count = step + 1, samples + len(batch["pixels"]), count + 1
         for k, v in parts.items():
             if v == v:
                 sums.setdefault(k, []).append(float(v.detach()))
@@ -208,7 +234,7 @@ def main():
         if time.time() - saved > 180 or step >= total_steps:
             save(path, model, heads, optims, step, samples, minutes)
             saved = time.time()
-        if stop or (time.time() - began) / 60 > args.minutes or step >= total_steps:
+        if stop or step == args.steps or (time.time() - began) / 60 > args.minutes or step >= total_steps:
             break
     save(path, model, heads, optims, step, samples, spent + (time.time() - began) / 60)
     print("stopped at step", step)

@@ -58,9 +58,8 @@ class Scene:
     table: tuple | None = None     # (box, rows of Line) for documents
 
     def ordered(self):
-        """Things in the order in which answers name them: along the picture's longer side."""
-        tall = self.height > self.width
-        return sorted(self.things, key=lambda t: t.centre[1] if tall else t.centre[0])
+        """Things in the order in which answers name them: from left to right."""
+        return sorted(self.things, key=lambda t: t.centre[0])
 
 
 def _unit(points):
