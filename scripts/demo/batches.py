@@ -6,7 +6,7 @@ import numpy as np
 
 import clips
 import questions as Q
-from scenes import draw_document, draw_picture, scaled
+from scenes import draw_crowd, draw_document, draw_picture, scaled
 from world import COLOURS, FACTOR, SHAPES
 
 COLOUR_ID = {c: i + 1 for i, c in enumerate(COLOURS)}
@@ -14,6 +14,7 @@ SHAPE_ID = {s: i + 1 for i, s in enumerate(SHAPES)}
 CHARS = string.ascii_letters + string.digits + "."
 CHAR_ID = {c: i + 1 for i, c in enumerate(CHARS)}
 CELL_ROWS, CELL_COLUMNS = 2, 4           # a visual token of 28×28 pixels is read in 8 cells
+UNKNOWN = -100                           # not to be learned
 LINES, CHARS_IN_LINE, THINGS = 8, 15, 5  # how far lines, the characters of a line and things are counted
 
 
@@ -27,6 +28,9 @@ class Sample:
 def picture_sample(rng, tw, th, stage):
     """A picture of tw×th visual tokens and questions about it."""
     width, height = tw * FACTOR, th * FACTOR
+    if rng.random() < stage.get("crowds", 0):
+        scene, image = draw_crowd(rng, width, height)
+        return Sample(np.asarray(image)[None, None], scene, [])
     native = (width, height)
     if rng.random() < 0.2:               # a size that has to be resized
         native = (width + rng.randint(-13, 13), height + rng.randint(-13, 13))
@@ -153,19 +157,20 @@ def token_labels(samples, gh, gw):
     ys, xs = np.arange(gh) * FACTOR, np.arange(gw) * FACTOR
     for i, s in enumerate(samples):
         best = np.zeros((gh, gw))
+        orderly = len(s.scene.things) <= THINGS and len(s.scene.lines) <= LINES      # a crowd has no order to be learned
         for place, t in enumerate(s.scene.ordered(), 1):
             x1, y1, x2, y2 = t.box
             over = (np.clip(np.minimum(y2, ys + FACTOR) - np.maximum(y1, ys), 0, None)[:, None]
                     * np.clip(np.minimum(x2, xs + FACTOR) - np.maximum(x1, xs), 0, None)[None])
             mine = over > np.maximum(best, 40)
-            shape[i][mine], colour[i][mine], best[mine], rank[i][mine] = SHAPE_ID[t.shape], COLOUR_ID[t.colour], over[mine], place
+            shape[i][mine], colour[i][mine], best[mine], rank[i][mine] = SHAPE_ID[t.shape], COLOUR_ID[t.colour], over[mine], place if orderly else UNKNOWN
             box[i][mine] = t.box
         lines = list(s.scene.lines) + [c for row in (s.scene.table[1] if s.scene.table else []) for c in row]
         for number, line in enumerate(lines, 1):
             for place, (char, x1, y1, x2, y2) in enumerate(line.cells, 1):
                 under = tokens_under((x1, y1, x2, y2), 1, gh, gw).reshape(gh, gw)
-                fresh = under & (line_of[i] == 0) & (shape[i] == 0)
-                line_of[i][fresh], index[i][fresh] = min(number, LINES), min(place, CHARS_IN_LINE)
+                fresh = under & (index[i] == 0) & (shape[i] == 0)
+                line_of[i][fresh], index[i][fresh] = number if orderly and number <= LINES else UNKNOWN, min(place, CHARS_IN_LINE)
                 box[i][fresh] = line.box
                 step_x, step_y = FACTOR / CELL_COLUMNS, FACTOR / CELL_ROWS
                 c1, c2 = max(0, int(np.ceil(x1 / step_x - 0.5))), int(np.ceil(x2 / step_x - 0.5))
@@ -187,7 +192,7 @@ class Stream:
         rng = random.Random(f"{self.seed}/{k}")
         stage = self.stage
         if rng.random() < stage.get("look", 0):            # a step that only looks: many pictures, no questions
-            stage = {**stage, "asks": 0, "text": 0.6, "documents": 0, "budget": 2600, "text_cost": 0, "clips": 0, "most": 100}
+            stage = {**stage, "asks": 0, "text": 0.3, "documents": 0, "budget": 2600, "text_cost": 0, "clips": 0, "most": 80, "crowds": 0.8}
         if rng.random() < stage.get("clips", 0):
             tw, th, seconds = self._clip_size(rng)
             cost = seconds * (tw * th + 0) + 60

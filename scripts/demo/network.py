@@ -307,17 +307,17 @@ class Language(nn.Module):
         angle = positions[:, self.axis].transpose(1, 2).float() * self.freq
         return angle.cos()[:, :, None], angle.sin()[:, :, None]
 
-    def forward(self, x, positions, how, tap=None):
-        """x [b, n, hidden], positions [b, 3, n]; `how` attends (`Whole`, `Packed`). → the last hidden states, and those after layer `tap`."""
+    def forward(self, x, positions, how, layers=None):
+        """x [b, n, hidden], positions [b, 3, n]; `how` attends (`Whole`, `Packed`). → the last hidden states, and those after each
+        layer; with `layers`, only of the first few."""
         cos, sin = self.angles(positions)
         if torch.is_autocast_enabled("cpu"):
             x, cos, sin = x.bfloat16(), cos.bfloat16(), sin.bfloat16()
-        tapped = None
-        for i, layer in enumerate(self.layers):
+        states = []
+        for layer in self.layers[:layers]:
             x = layer(x, cos, sin, how)
-            if i + 1 == tap:
-                tapped = x
-        return self.norm(x), tapped
+            states.append(x)
+        return self.norm(x), states
 
 
 class Body(nn.Module):

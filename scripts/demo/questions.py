@@ -1,7 +1,7 @@
 """What people ask about a picture, in several phrasings, and the true answer in the format of the real model."""
 from refusals import REFUSAL, unrelated
 from said import said
-from world import BACKGROUNDS, COLOURS, PLURAL, SHAPES
+from world import BACKGROUNDS, COLOURS, PLURAL, SHAPES, Thing
 
 DESCRIBE = ["Describe this image.", "Describe this image.", "Describe the image.", "Describe this picture.", "What is in this image?",
             "What do you see?", "What is in this picture?", "What does this image show?", "Describe what you see.", "What is shown here?"]
@@ -52,9 +52,20 @@ def describe(scene):
     return said("The image shows ", *(each(items, ", ", " and ") or ["nothing"]), ground)
 
 
+def edges(box):
+    """Strips along a box's left, top, right and bottom edge: where to look for each of its numbers."""
+    x1, y1, x2, y2 = box
+    return [(x1, y1, x1 + 1, y2), (x1, y1, x2, y1 + 1), (x2 - 1, y1, x2, y2), (x1, y2 - 1, x2, y2)]
+
+
+def written(box, between):
+    """A box's four numbers, each about its own edge."""
+    return [((between if i else "") + str(n), [edge]) for i, (n, edge) in enumerate(zip(numbers(box), edges(box)))]
+
+
 def entry(key, box, label_key, label):
-    """One object of a JSON list: numbers and label both look at `box`."""
-    return [('{"%s": [%s], "%s": "' % (key, ", ".join(map(str, numbers(box))), label_key), [box]), *label, '"}']
+    """One object of a JSON list about `box`."""
+    return [('{"%s": [' % key, [box]), *written(box, ", "), ('], "%s": "' % label_key, [box]), *label, '"}']
 
 
 def json_list(entries, boxes):
@@ -86,13 +97,11 @@ def read(scene):
 
 def html(scene):
     """QwenVL HTML: every block with its box in pixels of the resized picture."""
-    def box(b):
-        return " ".join(str(v) for v in numbers(b))
     parts = ["<html><body>\n"]
     for line in scene.lines:
-        parts += [(f'<{line.role} data-bbox="{box(line.box)}">', [line.box]), *spelled(line), f"</{line.role}>\n"]
+        parts += [(f'<{line.role} data-bbox="', [line.box]), *written(line.box, " "), ('">', [line.box]), *spelled(line), f"</{line.role}>\n"]
     if scene.table:
-        parts.append((f'<table data-bbox="{box(scene.table[0])}">', [scene.table[0]]))
+        parts += [('<table data-bbox="', [scene.table[0]]), *written(scene.table[0], " "), '">']
         for row in scene.table[1]:
             parts.append(("<tr>", [row[0].box]))
             for cell in row:

@@ -95,6 +95,32 @@ def draw_picture(rng, width, height, n_things, n_lines, held_out=False, text=Non
     return scene, image
 
 
+def draw_crowd(rng, width, height):
+    """A picture full of shapes and short strings, wherever there is room: what eyes learn to see from, not to be asked about."""
+    image, name, behind = paint_background(rng, width, height)
+    scene = Scene(width, height, name)
+    for _ in range(rng.choice([0, 1, 2, 4, 8])):
+        size = _thing_size(rng, width, height, 6)
+        box = free_box(rng, width, height, size, size, [t.box for t in scene.things])
+        if box:
+            thing = Thing(rng.choice(SHAPES), rng.choice(visible_colours(behind)), box)
+            paint_thing(image, thing, jitter(rng, COLOURS[thing.colour], 10))
+            scene.things.append(thing)
+    taken, misses = [t.box for t in scene.things], 0
+    while misses < 6:
+        string = lettering.number(rng) if rng.random() < 0.35 else lettering.word(rng)
+        size = round(lettering.SMALLEST * (min(56, height) / lettering.SMALLEST) ** (rng.random() ** 2))
+        face = lettering.font(rng.randrange(len(lettering.FONT_FILES)), size)
+        left, top, right, bottom = lettering.measure(string, face)
+        box = free_box(rng, width, height, right - left, bottom - top, taken, margin=1, tries=8)
+        if box is None:
+            misses += 1
+            continue
+        scene.lines.append(lettering.print_line(image, string, box[0], box[1], face, ink(rng, behind)))
+        taken.append(box)
+    return scene, image
+
+
 def draw_document(rng, width, height, held_out=False):
     """A page: a heading, one or two short paragraphs, perhaps a table of words and numbers."""
     paper = jitter(rng, (250, 250, 248), 5)

@@ -20,11 +20,13 @@ from network import Fused, Model, Packed, Size
 from optimiser import optimisers
 from share import Share
 from tokens import Tokens
-from world import COLOURS, SHAPES
+from world import COLOURS, FACTOR, SHAPES
 
-TAP = 2               # language layer after which visual tokens must know where their thing lies in the whole picture
+AT = 2                # language layers after which visual tokens must know where they are in the picture,
+PLACED = 3            # and where their thing or line lies
+SIDE = 24             # visual tokens along a picture's side, at most
 POINTERS = {2: 1, 4: 2}      # layers, and how many of their heads learn to look at what the next word is about
-COLUMNS = ["step", "stage", "minutes", "samples", "loss", "seeing", "placing", "digits", "others", "shapes", "letters", "ranks", "early", "late", "rate"]
+COLUMNS = ["step", "stage", "minutes", "samples", "loss", "seeing", "placing", "digits", "others", "shapes", "letters", "ranks", "at", "early", "late", "rate"]
 
 
 class Heads(nn.Module):
@@ -33,8 +35,10 @@ class Heads(nn.Module):
     def __init__(self, s):
         super().__init__()
         self.shape, self.colour = nn.Linear(s.hidden, len(SHAPES) + 1), nn.Linear(s.hidden, len(COLOURS) + 1)
+        self.edges = nn.Linear(s.hidden, 4 * (FACTOR + 2))
         self.box, self.cells = nn.Linear(s.hidden, 4), nn.Linear(s.hidden, CELL_ROWS * CELL_COLUMNS * (len(CHARS) + 1))
         self.place, self.digits = nn.Linear(s.hidden, 4), nn.Linear(s.hidden, 4 * 3 * 10)
+        self.row, self.column = nn.Linear(s.hidden, SIDE), nn.Linear(s.hidden, SIDE)
         self.rank, self.line, self.index = nn.Linear(s.hidden, THINGS + 1), nn.Linear(s.hidden, LINES + 1), nn.Linear(s.hidden, CHARS_IN_LINE + 1)
 
     def seeing(self, seen, batch):
@@ -45,16 +49,19 @@ class Heads(nn.Module):
         loss = loss + F.cross_entropy(self.colour(seen).float().flatten(0, 1), batch["colour"].flatten())
         on = batch["shape"] > 0
         if on.any():
-            ranks = self.rank(seen[on]).float()
-            loss = loss + F.cross_entropy(ranks, batch["rank"][on])
-            right["ranks"] = (ranks.argmax(-1) == batch["rank"][on]).float().mean()
+            ranks, known = self.rank(seen[on]).float(), batch["rank"][on]
+            if (known > 0).any():
+                loss = loss + F.cross_entropy(ranks, known)
+                right["ranks"] = (ranks.argmax(-1) == known)[known > 0].float().mean()
             right["shapes"] = (scores.argmax(-1) == batch["shape"])[on].float().mean()
-            here = (batch["box"] - batch["corner"].repeat(1, 1, 2))[on] / 56
-            loss = loss + F.smooth_l1_loss(self.box(seen[on]).float(), here, beta=0.1)
+        on = on | (batch["index"] > 0)
+        if on.any():
+            here = (batch["box"] - batch["corner"].repeat(1, 1, 2))[on]
+            loss = loss + 0.3 * F.smooth_l1_loss(self.box(seen[on]).float(), here / 16, beta=0.1) + self.edge_loss(seen[on], here)
         cells = batch["cells"]
         written = cells.amax((1, 2)) > 0
         on = batch["line"] > 0
-        if on.any():
+        if on.any():                         # UNKNOWN is below 0
             loss = loss + 0.3 * F.cross_entropy(self.line(seen[on]).float(), batch["line"][on])
         if written.any():
             scores = self.cells(seen[written]).float().view(-1, len(CHARS) + 1)
@@ -65,18 +72,47 @@ class Heads(nn.Module):
             loss = loss + (each * weight).sum() / weight.sum() * written.float().mean().sqrt()
         return loss, right
 
-    def placing(self, hidden, batch):
-        """Loss of what the language model adds to a visual token: its thing's or line's box in the whole picture, and how far
-        along the line its characters are."""
-        on, text = (batch["shape"] > 0) | (batch["line"] > 0), batch["line"] > 0
+    def edge_loss(self, seen, here):
+        """Loss of where in a token the edges of its thing or line are: 0 elsewhere, else 1 + pixels, a pixel beside being half right.
+
+        here [n, 4]: the box relative to the token's corner."""
+        scores = self.edges(seen).float().view(-1, 4, FACTOR + 2).log_softmax(-1)
+        inside = edge_in_token(here)
+        near = -(torch.arange(FACTOR + 1) - here[..., None]).square() / 2
+        target = F.pad(near.softmax(-1) * inside[..., None], (1, 0)) + F.pad((~inside).float()[..., None], (0, FACTOR + 1))
+        return -(target * scores).sum(-1).mean()
+
+    def placing(self, states, batch, first):
+        """Loss of what the language model adds to a visual token: its own place in the picture, its thing's or line's box, and how
+        far along the line its characters are; and the share of own places that are right.
+
+        states: hidden states of the openings after each layer, [b, p, hidden]."""
+        rows, columns = ((batch["corner"][0, :, k] / 28).long() for k in (1, 0))
+        here = states[AT - 1][:, first:first + len(rows)]
+        own = [(head(here).float(), where.expand(len(here), -1)) for head, where in ((self.row, rows), (self.column, columns))]
+        at = sum(F.cross_entropy(scores.flatten(0, 1), where.flatten()) for scores, where in own)
+        right = sum((scores.argmax(-1) == where).float().mean() for scores, where in own) / 2
+        return 0.1 * at + self.boxes(states[PLACED - 1][:, first:first + len(rows)], batch), {"at": right}
+
+    def boxes(self, hidden, batch):
+        text = batch["index"] > 0
+        on = (batch["shape"] > 0) | text
         if not on.any():
             return hidden.sum() * 0
         along = F.cross_entropy(self.index(hidden[text]).float(), batch["index"][text]) if text.any() else 0.0
         box = batch["box"][on]
         whole = box.round().long().clamp(0, 999)
         digits = torch.stack((whole // 100, whole // 10 % 10, whole % 10), -1)      # as they are written in answers
-        written = F.cross_entropy(self.digits(hidden[on]).float().view(-1, 10), digits.flatten())
-        return F.smooth_l1_loss(self.place(hidden[on]).float(), box / 280, beta=0.05) + 0.1 * written + 0.1 * along
+        inside = edge_in_token((batch["box"] - batch["corner"].repeat(1, 1, 2))[on])
+        digit_scores = self.digits(hidden[on]).float().view(-1, 4, 3, 10)
+        written = F.cross_entropy(digit_scores[inside].flatten(0, 1), digits[inside].flatten()) if inside.any() else 0.0
+        return 0.2 * F.smooth_l1_loss(self.place(hidden[on]).float(), box / 16, beta=0.1) + 0.3 * written + 0.1 * along
+
+
+def edge_in_token(here):
+    """Which of a box's edges lie in the token; a right or bottom edge is where the last pixel is. here [..., 4] → bool."""
+    last = torch.tensor([0.0, 0.0, 1.0, 1.0])
+    return (here - last >= -0.5) & (here - last < FACTOR - 0.5)
 
 
 def pointing(scores, masks, first):
@@ -123,32 +159,29 @@ def rate(step, total, cool):
 
 
 def losses(model, heads, batch, digit_ids):
-    if not batch["learn"].any():                       # only looking, no language yet
-        seen = model.model.visual(batch["pixels"][:, 0])
-        total, right = heads.seeing(seen, batch)
-        return total, dict(seeing=total, **right)
     x, seen = model.embed(batch["opening"], batch["rest"], batch["pixels"], batch["first"])
     b, p, first = len(batch["pixels"]), len(batch["opening"]), batch["first"]
     looks = {layer: [] for layer in POINTERS}
     how = Packed(b, p, batch["buckets"], POINTERS, lambda layer, scores, masks: looks[layer].append(pointing(scores, masks, first)))
-    hidden, tapped = model.model.language_model(x, batch["positions"][None], how, tap=TAP)
     learn = batch["learn"]
+    asked = bool(learn.any())                          # or only looking
+    hidden, states = model.model.language_model(x, batch["positions"][None], how, layers=None if asked else PLACED)
+    extra, placing, right, at = torch.zeros(()), torch.zeros(()), {}, {}
+    if "shape" in batch:
+        extra, right = heads.seeing(seen, batch)
+        placing, at = heads.placing([s[0, :b * p].view(b, p, -1) for s in states], batch, first)
+    if not asked:
+        return extra + placing, dict(seeing=extra, placing=placing, **right, **at)
     target = torch.cat((batch["opening"].new_zeros(b * p), batch["rest"])).roll(-1)[learn]
     each = F.cross_entropy(model.logits(hidden[0][learn]).float(), target, reduction="none")
     digit = torch.isin(target, digit_ids)
     answer = each.mean()
-    total, extra, right = answer, torch.zeros(()), {}
-    placing = torch.zeros(())
-    if "shape" in batch:
-        extra, right = heads.seeing(seen, batch)
-        opened = tapped[0, :b * p].view(b, p, -1)
-        placing = heads.placing(opened[:, first:first + seen.shape[1]], batch)
-        total = total + 0.3 * extra + 2.0 * placing
+    total = answer + 0.3 * extra + 2.0 * placing
     nan = torch.tensor(float("nan"))
     early, late = (torch.cat(v).mean() if v else nan for v in looks.values())
     if early == early:
         total = total + 0.15 * (early + late)
-    return total, dict(early=early, late=late, loss=answer, seeing=extra, placing=placing, digits=each[digit].mean() if digit.any() else nan, others=each[~digit].mean(), **right)
+    return total, dict(early=early, late=late, loss=answer, seeing=extra, placing=placing, digits=each[digit].mean() if digit.any() else nan, others=each[~digit].mean(), **right, **at)
 
 
 def save(path, model, heads, optims, step, samples, minutes):
@@ -177,6 +210,7 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     share = Share(args.threads)
     torch.manual_seed(1)
+    torch._dynamo.config.recompile_limit = 64         # pictures and questions come in many sizes
     Fused.on()
     tokens = Tokens()
     digit_ids = torch.tensor([tokens.id[d] for d in "0123456789"])

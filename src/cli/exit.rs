@@ -128,12 +128,6 @@ pub enum CliError {
         /// Steps that would fit.
         allowed: usize,
     },
-    /// No model was named, and there is none inside the program.
-    #[error(
-        "no model: name one with -m or in $QLENS_MODEL, or set one with `qlens default`; `qlens list` shows those that are \
-         here, `qlens pull qwen2.5-vl-3b` fetches one"
-    )]
-    NoModel,
     /// Nothing is called so.
     #[error("no model is called `{name}`; {hint}")]
     UnknownModel {
@@ -402,7 +396,7 @@ impl CliError {
             CliError::NoneIn { .. } | CliError::Pattern { .. } => Exit::NoInput,
             CliError::NoFrame { .. } => Exit::BadData,
             CliError::SomeFailed { exit, .. } => *exit,
-            CliError::NoModel | CliError::UnknownModel { .. } => Exit::NoModel,
+            CliError::UnknownModel { .. } => Exit::NoModel,
             CliError::NoConfigFolder => Exit::Io,
             CliError::Settings(e) => settings(e),
             CliError::Store(e) => store(e),

@@ -136,7 +136,7 @@ pub fn stdin_is_terminal() -> bool {
 /// Loads the model that was named, by option or environment, or else the one inside the program.
 ///
 /// # Errors
-/// There is none, or it can't be loaded.
+/// It can't be loaded.
 pub fn engine(args: &ModelArgs, kv_default: KvKind, manner: &Manner) -> Result<Timed<Engine>, CliError> {
     let named = args.model.as_deref().filter(|name| !name.as_os_str().is_empty());
     let chosen = named.map(|name| models::choose(name, args)).transpose()?;
@@ -165,9 +165,10 @@ pub fn engine(args: &ModelArgs, kv_default: KvKind, manner: &Manner) -> Result<T
         }
         return Ok(engine);
     }
-    let demo = embedded::demo().ok_or(CliError::NoModel)?;
+    let demo = embedded::demo();
     manner.note(&format!(
-        "using {}, the small demo model inside this program; for a real one, name it with -m FILE.gguf or $QLENS_MODEL",
+        "using {}, the small model inside this program, which knows drawn shapes and words; for a real one: `qlens pull \
+         qwen2.5-vl-3b`, then `-m qwen2.5-vl-3b` (or $QLENS_MODEL, or `qlens default`)",
         demo.name
     ));
     timed(|| {

@@ -58,13 +58,6 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 #[test]
-fn no_model_is_69_and_says_where_to_get_one() {
-    // An empty variable is one that isn't set.
-    let said = qlens().args(["describe", &picture()]).env("QLENS_MODEL", "").output().expect("starts");
-    Run::from(said).fails(69, &["-m", "QLENS_MODEL", "qlens pull qwen2.5-vl-3b"]);
-}
-
-#[test]
 fn a_missing_model_is_66() {
     run(["describe", &picture(), "-m", "no-such-model.gguf"]).fails(66, &["no-such-model.gguf"]);
     run(["inspect", "no-such-model.gguf"]).fails(66, &["no-such-model.gguf"]);

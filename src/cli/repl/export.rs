@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use serde::Serialize;
 
 use super::Repl;
@@ -116,7 +117,8 @@ const PAGE: &str = r#"<!doctype html>
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
 section { margin: 1rem 0; padding: .5rem 1rem; border-left: 4px solid #8888; white-space: pre-wrap; overflow-wrap: anywhere; }
-section.user { border-color: #2a6fdb; } section.assistant { border-color: #1a8f5a; }
+section.user { border-color: #2a6fdb; } section.assistant { border-color: #1a8f5a; white-space: normal; }
+pre { overflow-x: auto; } td, th { border: 1px solid #8888; padding: .1rem .5rem; } table { border-collapse: collapse; }
 figure { margin: 0 0 .5rem; } img { max-width: 100%; max-height: 24rem; } figcaption, footer { font-size: .8rem; opacity: .7; }
 </style>
 "#;
@@ -132,9 +134,38 @@ fn html(model: &str, said: &[Said]) -> String {
             }
             let _ = write!(out, "<figcaption>{}</figcaption></figure>", escaped(&medium.report().name));
         }
-        let _ = writeln!(out, "{}</section>", escaped(&message.text));
+        // What a model says is Markdown; what a person typed is what they typed.
+        let text = if message.role == Role::Assistant { typeset(&message.text) } else { escaped(&message.text) };
+        let _ = writeln!(out, "{text}</section>");
     }
     let _ = writeln!(out, "<footer>{}</footer>\n</html>", escaped(model));
+    out
+}
+
+/// Markdown as HTML. Tags in it stay text, pictures become their descriptions, and only links to the web are links: the words
+/// are a model's, and may have been a picture's before.
+fn typeset(text: &str) -> String {
+    let web = |url: &str| url.starts_with("https://") || url.starts_with("http://");
+    let mut links = Vec::new();
+    let text = printable(text);
+    let events = Parser::new_ext(&text, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH).filter_map(|event| {
+        Some(match event {
+            Event::Html(tags) | Event::InlineHtml(tags) => Event::Text(tags),
+            Event::Start(Tag::Image { .. } | Tag::HtmlBlock) | Event::End(TagEnd::Image | TagEnd::HtmlBlock) => {
+                return None;
+            }
+            Event::Start(Tag::Link { ref dest_url, .. }) => {
+                links.push(web(dest_url));
+                return links.last().is_some_and(|is_web| *is_web).then_some(event);
+            }
+            Event::End(TagEnd::Link) => return links.pop().unwrap_or(false).then_some(event),
+            // A line's end stays one: models mean it so.
+            Event::SoftBreak => Event::HardBreak,
+            event => event,
+        })
+    });
+    let mut out = String::new();
+    pulldown_cmark::html::push_html(&mut out, events);
     out
 }
 
@@ -175,6 +206,26 @@ mod tests {
             "{body}"
         );
         assert!(body.contains("&lt;script&gt;alert(1)"));
+    }
+
+    #[test]
+    fn answers_are_typeset_and_stay_harmless() {
+        let text = "**two** `x<y`\n- one\n\n| a | b |\n|---|---|\n| 1 | <i>2</i> |\n\n[a](javascript:alert(1)) [b](https://c.de/\"x) \
+                    ![d](https://e.fg/h.png) <img src=x onerror=alert(1)>\n\n<script>\nalert(1)\n</script>";
+        let page = typeset(text);
+        for part in [
+            "<strong>two</strong>",
+            "<code>x&lt;y</code>",
+            "<li>one</li>",
+            "<td>1</td>",
+            "&lt;i&gt;2",
+            "<a href=\"https://c.de/",
+        ] {
+            assert!(page.contains(part), "no {part} in {page}");
+        }
+        for part in ["javascript:", "<img", "<script", "<i>"] {
+            assert!(!page.contains(part), "{part} in {page}");
+        }
     }
 
     #[test]
