@@ -13,9 +13,9 @@ STAGES = [
     dict(name="small", steps=220, sides=(2, 5, 20), things=2, text=0.4, asks=5, questions=SHORT, budget=1500, text_cost=40),
     dict(name="crowds", steps=600, sides=(3, 8, 49), things=5, text=0.3, asks=0, questions=LOOK, budget=2600, text_cost=0, crowds=0.8),
     dict(name="short", steps=450, look=0.25, sides=(2, 10, 60), things=3, text=0.4, asks=6, questions=SHORT, budget=2000, text_cost=50),
-    dict(name="large", steps=720, look=0.15, sides=(2, 20, 400), things=5, text=0.4, asks=6, questions=MIXED, budget=2600, documents=0.12, clips=0.12,
+    dict(name="large", steps=1020, look=0.4, sides=(2, 20, 400), things=5, text=0.4, asks=6, questions=MIXED, budget=2600, documents=0.12, clips=0.12,
          clip_sides=(2, 6, 220, 8), full_clips=0.25, text_cost=60),
 ]
 
 TOTAL = sum(s["steps"] for s in STAGES)
-COOL = 500           # the learning rate falls to nothing over this many steps at the end
+COOL = 450           # the learning rate falls to nothing over this many steps at the end
