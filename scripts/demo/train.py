@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains the demo model from scratch on drawings, on two CPU cores; stop it at any time, it goes on from its checkpoint.
 
-    train.py --out FOLDER [--minutes M] [--cool N]
+    train.py --out FOLDER [--minutes M] [--cool N] [--start GGUF_FOLDER --at STEP]
 """
 import argparse
 import csv
@@ -16,6 +16,7 @@ from torch import nn
 
 from batches import CELL_COLUMNS, CELL_ROWS, CHARS, CHARS_IN_LINE, LINES, THINGS, Stream
 from curriculum import COOL, STAGES, TOTAL
+from export import read_pair
 from network import Fused, Model, Packed, Size
 from optimiser import optimisers
 from share import Share
@@ -207,6 +208,8 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after this long")
     parser.add_argument("--cool", type=int, help="end within this many steps, the learning rate falling to nothing: a usable model early")
+    parser.add_argument("--start", type=Path, help="a folder with a GGUF pair to go on from where there is no checkpoint")
+    parser.add_argument("--at", type=int, default=0, help="with --start: the step to go on at")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, help="stop at this step")
     args = parser.parse_args()
@@ -226,7 +229,8 @@ def main():
         heads.load_state_dict(data["heads"])
         step, samples, spent = data["step"], data["samples"], data["minutes"]
     else:
-        model, data = Model(Size(vocabulary=tokens.size)), None
+        model, data = read_pair(args.start) if args.start else Model(Size(vocabulary=tokens.size)), None
+        step = args.at if args.start else 0
         heads = Heads(model.size)
     total_steps, cool = (step + args.cool, args.cool) if args.cool else (TOTAL, COOL)
     optims = optimisers(model, heads)
