@@ -44,16 +44,16 @@ fn json_has_each_phase_with_its_runs_and_the_share_of_the_limit() {
     let report = json(&said.stdout);
     assert_eq!(report["threads"], 2);
     let wanted = [("load", 0, 0), ("vision", 56, 4), ("vision", 112, 16), ("prefill", 8, 8), ("prefill", 40, 40)];
-    let more = [("decode", 0, 2), ("decode", 300, 2), ("first_token", 56, 0)];
+    let more = [("decode", 0, 2), ("decode", 300, 2), ("repeat", 256, 64), ("first_token", 56, 0)];
     for (phase, at, tokens) in wanted.into_iter().chain(more) {
         let m = measured(&report, phase, at);
         assert_eq!(m["tokens"], tokens, "{phase}");
         assert_eq!(m["runs_s"].as_array().expect("a list").len(), 3);
         let (min, median, max) = (positive(&m["min_s"]), positive(&m["median_s"]), positive(&m["max_s"]));
         assert!(min <= median && median <= max, "{m}");
-        assert_eq!(m["limit"].is_null(), matches!(phase, "load" | "first_token"), "{phase}");
+        assert_eq!(m["limit"].is_null(), matches!(phase, "load" | "repeat" | "first_token"), "{phase}");
     }
-    assert_eq!(report["measurements"].as_array().expect("a list").len(), 8);
+    assert_eq!(report["measurements"].as_array().expect("a list").len(), 9);
     assert_eq!(measured(&report, "decode", 0)["limit"]["by"], "memory");
     positive(&measured(&report, "vision", 112)["limit"]["share"]);
     positive(&report["roofline"]["memory_bytes_per_s"]);
