@@ -167,7 +167,7 @@ pub fn engine(args: &ModelArgs, kv_default: KvKind, manner: &Manner) -> Result<T
     }
     let demo = embedded::demo();
     manner.note(&format!(
-        "using {}, the small model inside this program, which knows drawn shapes and words; for a real one: `qlens pull \
+        "using {}, the small model inside this program, which knows drawn shapes and colours; for a real one: `qlens pull \
          qwen2.5-vl-3b`, then `-m qwen2.5-vl-3b` (or $QLENS_MODEL, or `qlens default`)",
         demo.name
     ));
