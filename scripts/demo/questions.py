@@ -1,7 +1,7 @@
 """What people ask about a picture, in several phrasings, and the true answer in the format of the real model."""
 from refusals import REFUSAL, unrelated
 from said import said
-from world import BACKGROUNDS, COLOURS, PLURAL, SHAPES, Thing
+from world import COLOURS, PLURAL, SHAPES, Thing
 
 DESCRIBE = ["Describe this image.", "Describe this image.", "Describe the image.", "Describe this picture.", "What is in this image?",
             "What do you see?", "What is in this picture?", "What does this image show?", "Describe what you see.", "What is shown here?"]
