@@ -6,6 +6,7 @@ import numpy as np
 
 import clips
 import questions as Q
+from refusals import REFUSAL, unrelated
 from scenes import draw_crowd, draw_document, draw_picture, scaled
 from world import COLOURS, FACTOR, SHAPES
 
@@ -18,11 +19,24 @@ UNKNOWN = -100                           # not to be learned
 LINES, CHARS_IN_LINE, THINGS = 8, 15, 5  # how far lines, the characters of a line and things are counted
 
 
-class Sample:
-    """One picture or clip with its questions. frames: uint8 [groups, 1 or 2, H, W, 3]."""
+FOLLOW = 0.35                            # of questions that follow upon another in the same conversation
+BLIND = 0.1                              # of pictures beside which something is asked without any picture
+TURNS = 5                                # questions in a conversation at most
 
-    def __init__(self, frames, scene, pairs, seconds=0.0):
-        self.frames, self.scene, self.pairs, self.seconds = frames, scene, pairs, seconds
+
+class Sample:
+    """One picture or clip with the conversations about it, and others that show nothing. frames: uint8 [groups, 1 or 2, H, W, 3]."""
+
+    def __init__(self, rng, frames, scene, pairs, seconds=0.0, clip=None):
+        self.frames, self.scene, self.seconds, self.clip = frames, scene, seconds, clip
+        self.talks = []
+        for pair in pairs:
+            on = self.talks and len(self.talks[-1]) < TURNS and rng.random() < FOLLOW
+            if self.talks and (on or isinstance(pair[0], Q.Then)):
+                self.talks[-1].append(pair)
+            else:
+                self.talks.append([pair])
+        self.blind = [[(rng.choice([unrelated(rng), rng.choice(Q.DESCRIBE)]), REFUSAL)]] if pairs and rng.random() < BLIND else []
 
 
 def picture_sample(rng, tw, th, stage):
@@ -30,7 +44,7 @@ def picture_sample(rng, tw, th, stage):
     width, height = tw * FACTOR, th * FACTOR
     if rng.random() < stage.get("crowds", 0):
         scene, image = draw_crowd(rng, width, height)
-        return Sample(np.asarray(image)[None, None], scene, [])
+        return Sample(rng, np.asarray(image)[None, None], scene, [])
     native = (width, height)
     if rng.random() < 0.2:               # a size that has to be resized
         native = (width + rng.randint(-13, 13), height + rng.randint(-13, 13))
@@ -50,14 +64,14 @@ def picture_sample(rng, tw, th, stage):
         pairs += Q.questions_for(rng, scene, 1, {"read": 1, "text_box": 1})
     else:
         pairs = Q.questions_for(rng, scene, stage["asks"], weights)
-    return Sample(np.asarray(image)[None, None], scene, pairs)
+    return Sample(rng, np.asarray(image)[None, None], scene, pairs)
 
 
 def clip_sample(rng, tw, th, seconds, asks):
     clip = clips.draw_clip(rng, tw * FACTOR, th * FACTOR, seconds)
     pixels = np.stack([np.asarray(f) for f in clip.sampled()])
     pairs = clips.questions_for(rng, clip.event, clip.others, clip.ground, asks)
-    return Sample(pixels.reshape(-1, 2, *pixels.shape[1:]), None, pairs, 2 / clips.FPS)
+    return Sample(rng, pixels.reshape(-1, 2, *pixels.shape[1:]), None, pairs, 2 / clips.FPS, clip)
 
 
 def media_positions(start, groups, gh, gw, seconds):
@@ -78,12 +92,17 @@ def opening(tokens, groups, gh, gw, seconds, video):
     return ids, np.concatenate([text, seen, np.full((3, 1), after)], 1), len(before), after + 1
 
 
+def overlap(box, gh, gw):
+    """The pixels of each visual token that a box covers, [gh, gw]."""
+    x1, y1, x2, y2 = box
+    xs, ys = np.arange(gw) * FACTOR, np.arange(gh) * FACTOR
+    return (np.clip(np.minimum(y2, ys + FACTOR) - np.maximum(y1, ys), 0, None)[:, None]
+            * np.clip(np.minimum(x2, xs + FACTOR) - np.maximum(x1, xs), 0, None)[None])
+
+
 def tokens_under(box, groups, gh, gw):
     """The visual tokens that show a box: those that hold a fair part of it. bool [groups · gh · gw]."""
-    x1, y1, x2, y2 = box[:4]
-    xs, ys = np.arange(gw) * FACTOR, np.arange(gh) * FACTOR
-    over = (np.clip(np.minimum(y2, ys + FACTOR) - np.maximum(y1, ys), 0, None)[:, None]
-            * np.clip(np.minimum(x2, xs + FACTOR) - np.maximum(x1, xs), 0, None)[None])
+    over = overlap(box[:4], gh, gw)
     on = np.zeros((groups, gh, gw), bool)
     here = (over >= 0.3 * over.max()) & (over > 0)
     if len(box) > 4:
@@ -93,7 +112,7 @@ def tokens_under(box, groups, gh, gw):
     return on.ravel()
 
 
-LENGTHS = (32, 64, 128, 100_000)         # questions of like length attend together
+LENGTHS = (48, 160, 100_000)             # questions of like length attend together
 
 
 def pack(tokens, samples):
@@ -104,9 +123,9 @@ def pack(tokens, samples):
     gh, gw = height // FACTOR, width // FACTOR
     seconds, video = samples[0].seconds, samples[0].seconds > 0
     ids, positions, first, following = opening(tokens, groups, gh, gw, seconds, video)
-    asked = [_question(tokens, r, *pair) for r, s in enumerate(samples) for pair in s.pairs]
+    asked = [_talk(tokens, r, talk, blind) for r, s in enumerate(samples) for blind, talks in ((False, s.talks), (True, s.blind)) for talk in talks]
     masks = [{} for _ in samples]
-    rest, learn, buckets, at = [], [], [], b * len(ids)
+    rest, learn, buckets, places, at = [], [], [], [np.tile(positions, (1, b))], b * len(ids)
     for low, high in zip((0,) + LENGTHS, LENGTHS):
         group = [q for q in asked if low < len(q["ids"]) <= high]
         if not group:
@@ -118,6 +137,7 @@ def pack(tokens, samples):
             index[i, :m], real[i, :m] = np.arange(at, at + m), True
             index[i, m:] = at
             at += m
+            places.append(np.tile((len(tokens.opening) if q["blind"] else following) + np.arange(m), (3, 1)))
             rest += q["ids"]
             learn += q["learn"]
             known = masks[q["owner"]]
@@ -126,23 +146,26 @@ def pack(tokens, samples):
                     known[boxes] = np.any([tokens_under(box, groups, gh, gw) for box in boxes], 0)
                 rows.append((i, place))
                 looked.append(known[boxes])
-        buckets.append({"owner": np.array([q["owner"] for q in group]), "index": index, "real": real,
+        buckets.append({"owner": np.array([q["owner"] for q in group]), "blind": np.array([q["blind"] for q in group]), "index": index, "real": np.flatnonzero(real),
                         "rows": np.array(rows, np.int64).reshape(-1, 2), "masks": np.array(looked, bool).reshape(-1, groups * gh * gw)})
-    words = np.concatenate([np.tile(following + np.arange(int(n)), (3, 1)) for k in buckets for n in k["real"].sum(1)] or [np.zeros((3, 0), np.int64)], 1)
-    batch = {"opening": np.array(ids), "rest": np.array(rest, np.int64), "positions": np.concatenate([np.tile(positions, (1, b)), words], 1),
+    batch = {"opening": np.array(ids), "rest": np.array(rest, np.int64), "positions": np.concatenate(places, 1), "bare": len(tokens.opening),
              "learn": np.array([False] * (b * len(ids)) + learn, bool), "buckets": buckets, "first": first,
              "pixels": np.ascontiguousarray(np.stack([s.frames for s in samples]))}
-    if not video:
-        batch.update(token_labels(samples, gh, gw))
+    batch.update(clip_labels(samples, groups, gh, gw) if video else token_labels(samples, gh, gw))
     return batch
 
 
-def _question(tokens, owner, question, answer):
-    """A question with its answer: ids, where the next token is to be learned, and what to look at to foretell it."""
-    q = tokens.recall(question) + tokens.reply
-    a, where = tokens.encode_said(answer)
-    return {"owner": owner, "ids": q + a + [tokens.end], "learn": [False] * (len(q) - 1) + [True] * (len(a) + 1) + [False],
-            "looks": [(len(q) + i - 1, tuple(map(tuple, boxes))) for i, boxes in enumerate(where) if boxes]}
+def _talk(tokens, owner, talk, blind):
+    """Questions with their answers, one after the other: ids, where the next token is to be learned, and what to look at to foretell
+    it; `blind` ones have no picture."""
+    ids, learn, looks = [], [], []
+    for question, answer in talk:
+        q = (tokens.again if ids else []) + tokens.recall(question) + tokens.reply
+        a, where = tokens.encode_said(answer)
+        looks += [(len(ids) + len(q) + i - 1, tuple(map(tuple, boxes))) for i, boxes in enumerate(where) if boxes]
+        ids += q + a + [tokens.end]
+        learn += [False] * (len(q) - 1) + [True] * (len(a) + 1) + [False]
+    return {"owner": owner, "ids": ids, "learn": learn, "looks": looks, "blind": blind}
 
 
 def token_labels(samples, gh, gw):
@@ -159,9 +182,7 @@ def token_labels(samples, gh, gw):
         best = np.zeros((gh, gw))
         orderly = len(s.scene.things) <= THINGS and len(s.scene.lines) <= LINES      # a crowd has no order to be learned
         for place, t in enumerate(s.scene.ordered(), 1):
-            x1, y1, x2, y2 = t.box
-            over = (np.clip(np.minimum(y2, ys + FACTOR) - np.maximum(y1, ys), 0, None)[:, None]
-                    * np.clip(np.minimum(x2, xs + FACTOR) - np.maximum(x1, xs), 0, None)[None])
+            over = overlap(t.box, gh, gw)
             mine = over > np.maximum(best, 40)
             shape[i][mine], colour[i][mine], best[mine], rank[i][mine] = SHAPE_ID[t.shape], COLOUR_ID[t.colour], over[mine], place if orderly else UNKNOWN
             box[i][mine] = t.box
@@ -182,11 +203,28 @@ def token_labels(samples, gh, gw):
             "corner": np.stack(np.broadcast_arrays(*np.meshgrid(xs, ys)), -1).reshape(1, n, 2).astype(np.float32)}
 
 
-class Stream:
-    """An endless, seeded stream of batches for a stage; batch k depends on (seed, k) only."""
+def clip_labels(samples, groups, gh, gw):
+    """What each visual token of a clip shows in its first and in its second frame: shape and colour; and its second."""
+    b, n = len(samples), groups * gh * gw
+    shape, colour = (np.zeros((2, b, groups, gh, gw), np.int64) for _ in range(2))
+    for i, s in enumerate(samples):
+        for f, things in enumerate(s.clip.things_seen()):
+            best, at = np.zeros((gh, gw)), (f % 2, i, f // 2)
+            for t in things:
+                over = overlap(t.box, gh, gw)
+                mine = over > np.maximum(best, 40)
+                shape[at][mine], colour[at][mine], best[mine] = SHAPE_ID[t.shape], COLOUR_ID[t.colour], over[mine]
+    flat = {k: v.reshape(b, n) for k, v in (("shape", shape[0]), ("colour", colour[0]), ("shape2", shape[1]), ("colour2", colour[1]))}
+    corner = np.stack(np.broadcast_arrays(*np.meshgrid(np.arange(gw) * FACTOR, np.arange(gh) * FACTOR)), -1).reshape(1, 1, gh * gw, 2)
+    second = np.repeat(np.arange(groups), gh * gw)[None]
+    return flat | {"second": second, "corner": np.tile(corner, (1, groups, 1, 1)).reshape(1, n, 2).astype(np.float32)}
 
-    def __init__(self, tokens, stage, seed):
-        self.tokens, self.stage, self.seed = tokens, stage, seed
+
+class Stream:
+    """An endless, seeded stream of batches for a stage; batch k depends on (seed, k) only. `scale` multiplies their size."""
+
+    def __init__(self, tokens, stage, seed, scale=1):
+        self.tokens, self.stage, self.seed, self.scale = tokens, stage, seed, scale
 
     def batch(self, k):
         rng = random.Random(f"{self.seed}/{k}")
@@ -196,11 +234,11 @@ class Stream:
         if rng.random() < stage.get("clips", 0):
             tw, th, seconds = self._clip_size(rng)
             cost = seconds * (tw * th + 0) + 60
-            b = max(1, int(stage["budget"] / cost))
+            b = max(1, int(self.scale * stage["budget"] / cost))
             samples = [clip_sample(rng, tw, th, seconds, 2) for _ in range(b)]
         else:
             tw, th = self._size(rng, stage.get("most", 10000))
-            b = max(2, min(300, int(stage["budget"] / (tw * th + stage["text_cost"]))))
+            b = max(2, int(min(300 * self.scale, self.scale * stage["budget"] / (tw * th + stage["text_cost"]))))
             samples = [picture_sample(rng, tw, th, stage) for _ in range(b)]
         return pack(self.tokens, samples)
 

@@ -50,14 +50,17 @@ def compare(model, other, tokens, samples):
     worst = 0.0
     with torch.no_grad():
         x, _ = model.embed(batch["opening"], batch["rest"], batch["pixels"], batch["first"])
-        ours = model.logits(model.model.language_model(x, batch["positions"][None], Packed(b, p, batch["buckets"]))[0])[0]
+        ours = model.logits(model.model.language_model(x, batch["positions"][None], Packed(b, p, batch["bare"], batch["buckets"]))[0])[0]
         ids = torch.cat((batch["opening"].repeat(b), batch["rest"]))
         for bucket in batch["buckets"]:
-            for owner, index, real in zip(*(bucket[k] for k in ("owner", "index", "real"))):
-                row = torch.cat((torch.arange(p) + owner * p, index[real]))
+            real = torch.zeros(bucket["index"].numel(), dtype=torch.bool)
+            real[bucket["real"]] = True
+            for owner, blind, index, here in zip(*(bucket[k] for k in ("owner", "blind", "index")), real.view(bucket["index"].shape)):
+                row = torch.cat((torch.arange(batch["bare"] if blind else p) + owner * p, index[here]))
                 rows, grid = library_patches(batch["pixels"][owner])
                 kind = "video" if samples[owner].seconds else "image"
                 media = {"pixel_values" if kind == "image" else "pixel_values_videos": rows, f"{kind}_grid_thw": torch.tensor([grid])}
+                media = {} if blind else media
                 theirs = other(input_ids=ids[row][None], position_ids=batch["positions"][:, None, row], attention_mask=None, **media).logits[0]
                 worst = max(worst, float((theirs - ours[row]).abs().max() / theirs.std()))
     return worst
@@ -77,6 +80,11 @@ def main():
         assert worst < 1e-3
     worst = compare(model, other, tokens, [clip_sample(rng, 4, 5, 3, 1)])
     print(f"clip 4×5 tokens, 3 s: largest difference {worst:.1e} of the spread")
+    assert worst < 1e-3
+    sample = picture_sample(rng, 3, 4, {**STAGES[1], "asks": 4})
+    sample.blind = [[("Hello", "Hi."), ("What?", "Nothing.")]]
+    worst = compare(model, other, tokens, [sample])
+    print(f"beside it a talk without a picture: largest difference {worst:.1e} of the spread")
     assert worst < 1e-3
 
 

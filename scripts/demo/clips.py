@@ -56,28 +56,38 @@ class Clip:
         self.still, self.event, self.others, self.ground = still, event, others, ground
         self.seconds, self.rate, self.colours, self.target = seconds, rate, colours, target
 
-    def frame(self, time):
-        image, e = self.still.copy(), self.event
-        t, box, colour = e.thing, e.thing.box, self.colours[0]
+    def star(self, time):
+        """The thing to which something happens, as it is at a time; None where it isn't there."""
+        e, t, box = self.event, self.event.thing, self.event.thing.box
         if (e.kind == "appear" and time < e.start) or (e.kind == "vanish" and time >= e.end):
-            return image
-        if e.kind == "change" and time >= e.start:
-            colour = self.colours[1]
+            return None
         if e.kind == "move":
             part = max(0.0, min(1.0, (time - e.start) / (e.end - e.start)))
             dx, dy = round((self.target[0] - box[0]) * part), round((self.target[1] - box[1]) * part)
             box = (box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy)
-        paint_thing(image, Thing(t.shape, t.colour, box), colour)
+        return Thing(t.shape, e.new_colour if e.kind == "change" and time >= e.start else t.colour, box)
+
+    def frame(self, time):
+        image, star = self.still.copy(), self.star(time)
+        if star:
+            paint_thing(image, star, self.colours[1] if star.colour != self.event.thing.colour else self.colours[0])
         return image
 
     def frames(self):
         """Every frame, at the clip's own rate."""
         return [self.frame(i / self.rate) for i in range(round(self.seconds * self.rate))]
 
-    def sampled(self):
-        """The frames that are seen at 2 each second, chosen evenly from the first to the last."""
+    def times(self):
+        """The times of the frames that are seen at 2 each second, chosen evenly from the first to the last."""
         total, wanted = round(self.seconds * self.rate), max(4, int(self.seconds * FPS)) // 2 * 2
-        return [self.frame(round(i * (total - 1) / (wanted - 1)) / self.rate) for i in range(wanted)]
+        return [round(i * (total - 1) / (wanted - 1)) / self.rate for i in range(wanted)]
+
+    def sampled(self):
+        return [self.frame(time) for time in self.times()]
+
+    def things_seen(self):
+        """The things in each frame that is seen."""
+        return [self.others + [t for t in (self.star(time),) if t] for time in self.times()]
 
 
 def draw_clip(rng, width, height, seconds):

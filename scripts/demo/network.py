@@ -1,4 +1,4 @@
-"""Qwen2.5-VL, written for training on a CPU: the library's weights and names, without its loops over windows.
+"""Qwen2.5-VL, written for training: the library's weights and names, without its loops over windows.
 
 A batch holds pictures (or clips) of one size, so the vision tower runs on [batch × frames, patches] at once, its windows
 grouped by size. Text is an opening for each picture (system, picture), and several questions that don't see each other.
@@ -21,7 +21,7 @@ PATCH, MERGE, WINDOW = 14, 2, 4          # the window counts merged tokens: 112 
 class Size:
     vocabulary: int = 1088
     hidden: int = 256
-    layers: int = 6
+    layers: int = 8
     heads: int = 4
     kv_heads: int = 2
     ffn: int = 512
@@ -29,7 +29,7 @@ class Size:
     theta: float = 500.0                  # the slowest third hardly turns over a question: words find things by what they are;
                                           # the quicker part of the columns' share still tells neighbours apart
     v_hidden: int = 192
-    v_depth: int = 6
+    v_depth: int = 8
     v_heads: int = 3
     v_ffn: int = 384
     v_every: int = 2                      # every second block attends over the whole picture
@@ -45,6 +45,8 @@ class Size:
 
 def normed(x, weight, eps):
     f = x.float()
+    if x.is_cuda:
+        return F.rms_norm(f, weight.shape, weight, eps).to(x.dtype)
     return (f * torch.rsqrt(f.pow(2).mean(-1, keepdim=True) + eps) * weight).to(x.dtype)
 
 
@@ -115,8 +117,15 @@ def vision_angles(gh, gw, head):
     return angle.cos(), angle.sin()
 
 
+def mixed(x):
+    """Whether matrix products on x's device are to be made in 16 bits."""
+    return torch.is_autocast_enabled(x.device.type)
+
+
 def weighted(q, k, v, mask=None):
-    """Attention of q [b, heads, l, d] over k, v [b, heads, n, d], written out: the library's own is three times slower backwards here."""
+    """Attention of q [b, heads, l, d] over k, v [b, heads, n, d]; on a CPU written out: the library's own is three times slower backwards."""
+    if q.is_cuda:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     scores = (q * (1 / math.sqrt(q.shape[-1]))) @ k.transpose(-1, -2)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
@@ -195,7 +204,7 @@ class Vision(nn.Module):
         x = x.reshape(b, gh * gw, 4, f, 3, PATCH * PATCH)[:, order].reshape(b, gh * gw * 4, f, 3, PATCH * PATCH)
         scale = torch.tensor([1 / (255 * v) for v in STD]).view(3, 1)
         shift = torch.tensor([m / v for m, v in zip(MEAN, STD)]).view(3, 1)
-        if torch.is_autocast_enabled("cpu"):
+        if mixed(x):
             x = (x.to(torch.bfloat16) * scale.bfloat16() - shift.bfloat16()).flatten(3)
         else:
             x = (x.float() * scale - shift).flatten(3)
@@ -204,7 +213,7 @@ class Vision(nn.Module):
         whole = [(1, gh * gw * 4)]
         for i, block in enumerate(self.blocks):
             x = block(x, cos, sin, whole if i in self.size.v_full else groups)
-        return self.merger(x)[:, back]
+        return self.merger(x).index_select(1, back)
 
 
 def scores(q, k):
@@ -235,12 +244,18 @@ class Packed:
     """Attention of training batches: all tokens in one row, first `b` openings of `p` tokens (system, picture), then the questions
     with their answers, unpadded, in buckets of like length. A question sees its own opening and itself.
 
-    A bucket: `owner` [m] the openings, `index` [m, l] where its tokens are in the row, `real` bool [m, l], and what is looked at:
-    `rows` [r, 2] (question, token), `masks` bool [r, visual tokens]. `point` maps a layer to its number of watched heads; their
-    scores before the softmax at `rows`, [r, heads, p + l], go to `take`."""
+    A bucket: `owner` [m] the openings, `blind` bool [m] those that see no picture, only the first `bare` tokens of their opening,
+    `index` [m, l] where its tokens are in the row, `real` those of the m · l that are no padding, and what is looked at: `rows` [r, 2] (question, token),
+    `masks` bool [r, visual tokens]. `point` maps a layer to its number of watched heads; their scores before the softmax at `rows`,
+    [r, heads, p + l], go to `take`."""
 
-    def __init__(self, b, p, buckets, point=None, take=None):
+    def __init__(self, b, p, bare, buckets, point=None, take=None):
         self.b, self.p, self.buckets, self.point, self.take, self.layer = b, p, buckets, point or {}, take, 0
+        for bucket in buckets:
+            l = bucket["index"].shape[1]
+            shown = ~bucket["blind"][:, None] | (torch.arange(p) < bare)
+            words = torch.ones(l, l, dtype=torch.bool).tril()
+            bucket["mask"] = torch.cat((shown[:, None].expand(-1, l, -1), words.expand(len(shown), -1, -1)), 2)[:, None]
 
     def __call__(self, layer, q, k, v):
         n, shape = self.b * self.p, q.shape
@@ -250,11 +265,10 @@ class Packed:
         watched = self.point.get(self.layer)
         self.layer += 1
         for bucket in self.buckets:
-            own = [t[bucket["index"]] for t in (q, k, v)]
-            keys, values = (torch.cat((o[bucket["owner"]], t), 1) for o, t in zip(opening[1:], own[1:]))
-            l = own[0].shape[1]
-            mask = torch.cat((torch.ones(l, self.p, dtype=torch.bool), torch.ones(l, l, dtype=torch.bool).tril()), 1)
-            out.append(attend(own[0], keys, values, mask)[bucket["real"]])
+            index, mask = bucket["index"], bucket["mask"]
+            own = [t.index_select(0, index.flatten()).view(*index.shape, *t.shape[1:]) for t in (q, k, v)]
+            keys, values = (torch.cat((o.index_select(0, bucket["owner"]), t), 1) for o, t in zip(opening[1:], own[1:]))
+            out.append(attend(own[0], keys, values, mask).flatten(0, 1).index_select(0, bucket["real"]))
             rows = bucket["rows"]
             if watched and len(rows):
                 some = scores(own[0][:, :, :watched], keys[:, :, :1].expand(-1, -1, watched, -1)).masked_fill(~mask, -1e30)
@@ -311,7 +325,7 @@ class Language(nn.Module):
         """x [b, n, hidden], positions [b, 3, n]; `how` attends (`Whole`, `Packed`). → the last hidden states, and those after each
         layer; with `layers`, only of the first few."""
         cos, sin = self.angles(positions)
-        if torch.is_autocast_enabled("cpu"):
+        if mixed(x):
             x, cos, sin = x.bfloat16(), cos.bfloat16(), sin.bfloat16()
         states = []
         for layer in self.layers[:layers]:

@@ -1,6 +1,8 @@
 """What people ask about a picture, in several phrasings, and the true answer in the format of the real model."""
 from refusals import REFUSAL, unrelated
-from said import said
+import json
+
+from said import Printed, said
 from world import COLOURS, PLURAL, SHAPES, Thing
 
 DESCRIBE = ["Describe this image.", "Describe this image.", "Describe the image.", "Describe this picture.", "What is in this image?",
@@ -30,7 +32,7 @@ def numbers(box):
 def spelled(line):
     """A printed line, each character with its place in the picture."""
     places = iter(line.cells)
-    return [" " if c == " " else (c, [next(places)[1:]]) for c in line.text]
+    return [Printed(" ") if c == " " else (Printed(c), [next(places)[1:]]) for c in line.text]
 
 
 def each(items, between, last):
@@ -206,6 +208,53 @@ def ask_text_box(rng, scene):
                        "Locate every text, output its bbox coordinates in JSON format."]), found
 
 
+def ask_form(rng, scene):
+    """A form to be filled, as `qlens extract` asks it: fields with their types, the answer an object."""
+    fields = {}
+    numbers_printed = [line for line in scene.lines if line.text.replace(".", "").isdigit()]
+    words_printed = [line for line in scene.lines if line not in numbers_printed]
+    if len(numbers_printed) == 1:
+        line = numbers_printed[0]
+        fields[rng.choice(["number", "total", "amount"])] = ("number", spelled(line), line.box)
+    if len(words_printed) == 1:
+        line = words_printed[0]
+        fields[rng.choice(["word", "text", "title"])] = ("string", ['"', *spelled(line), '"'], line.box)
+    if len(scene.things) == 1:
+        t = scene.things[0]
+        fields["shape"] = ("string", [(f'"{t.shape}"', [t.box])], t.box)
+        fields[rng.choice(["colour", "color"])] = ("string", [(f'"{t.colour}"', [t.box])], t.box)
+    if scene.things:
+        fields[rng.choice(["count", "shapes", "objects"])] = ("integer", [(str(len(scene.things)), [t.box for t in scene.things])], None)
+    if not fields:
+        return [ask_read(rng, scene)]
+    names = rng.sample(list(fields), rng.randint(1, len(fields)))
+    schema = {"type": "object", "required": names, "properties": {n: {"type": fields[n][0]} for n in names}, "additionalProperties": False}
+    parts = []
+    for i, name in enumerate(names):
+        about = fields[name][2]
+        key = ('{"' if i == 0 else ', "') + name + '": '
+        parts += [(key, [about]) if about else key, *fields[name][1]]
+    answer = said(*parts, "}")
+    pairs = [("Extract the key-value information as JSON that fits this JSON schema:\n" + json.dumps(schema), answer)]
+    return pairs + [evidence([(name, *fields[name]) for name in names], json.loads(answer))] * (rng.random() < 0.4)
+
+
+class Then(str):
+    """A question that follows upon the one before it."""
+
+
+def evidence(fields, values):
+    """Where each value of a form stands, as `qlens extract --evidence` asks it."""
+    told = [{"label": name, "text_content": str(values[name])} for name, *_ in fields]
+    question = ("Locate each of these values in the image, and output its bbox coordinates in JSON format; null where the image doesn't show it.\n"
+                + json.dumps(told))
+    parts = []
+    for i, (entry_, (_, _, _, box)) in enumerate(zip(told, fields)):
+        parts.append((", " if i else "[") + json.dumps(entry_)[:-1] + ', "bbox_2d": ')
+        parts += [("[", [box]), *written(box, ", "), "]}"] if box else ["null}"]
+    return Then(question), said(*parts, "]")
+
+
 def ask_unrelated(rng):
     return unrelated(rng), REFUSAL
 
@@ -218,6 +267,8 @@ def questions_for(rng, scene, n, weights):
         if not scene.things:
             for k in ("colour", "shape", "exists", "locate", "point"):
                 kinds.pop(k, None)
+            if "count" in kinds:
+                kinds["count"] *= 0.2
         if not scene.lines:
             kinds.pop("text_box", None)
             kinds["read"] = kinds.get("read", 0) * 0.1
@@ -230,6 +281,8 @@ def questions_for(rng, scene, n, weights):
             pairs.append((rng.choice(DESCRIBE), describe(scene)))
         elif kind == "unrelated":
             pairs.append(ask_unrelated(rng))
+        elif kind == "form":
+            pairs += ask_form(rng, scene)
         else:
             pairs.append({"count": ask_count, "colour": ask_colour, "shape": ask_shape, "exists": ask_exists, "ground": ask_ground,
                           "locate": ask_locate, "point": ask_point, "read": ask_read, "text_box": ask_text_box}[kind](rng, scene))

@@ -46,10 +46,20 @@ class Tokens:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def encode_said(self, answer):
-        """Ids of an answer, and for each what its last character is about (a list of boxes or None)."""
-        found = self.tokenizer.encode(answer, add_special_tokens=False)
-        where = getattr(answer, "where", None)
-        return found.ids, [where[end - 1] if where and end else None for _, end in found.offsets]
+        """Ids of an answer, and for each what its last character is about (a list of boxes or None).
+
+        What is spelled is encoded letter by letter: a letter looks at one place in the picture, a piece of a word at several."""
+        where, apart = getattr(answer, "where", None), getattr(answer, "apart", None) or [False] * len(answer)
+        ids, about, at = [], [], 0
+        while at < len(answer):
+            end = at + 1
+            while end < len(answer) and not apart[at] and not apart[end]:
+                end += 1
+            found = self.tokenizer.encode(answer[at:end], add_special_tokens=False)
+            ids += found.ids
+            about += [where[at + last - 1] if where and last else None for _, last in found.offsets]
+            at = end
+        return ids, about
 
     def recall(self, text):
         """`encode`, remembering: most questions come again and again."""

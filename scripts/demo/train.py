@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Trains the demo model from scratch on drawings, on two CPU cores; stop it at any time, it goes on from its checkpoint.
 
-    train.py --out FOLDER [--minutes M] [--cool N] [--start GGUF_FOLDER --at STEP]
+    train.py --out FOLDER [--minutes M] [--cool N]
+    train.py --out FOLDER --start GGUF_FOLDER --within MINUTES [--heads FILE]     goes on with a trained pair: everything at once
+    … --device cuda --scale N --workers N                                        on a GPU, with steps N times as large
 """
 import argparse
 import csv
@@ -10,13 +12,13 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from batches import CELL_COLUMNS, CELL_ROWS, CHARS, CHARS_IN_LINE, LINES, THINGS, Stream
-from curriculum import COOL, STAGES, TOTAL
-from export import read_pair
+from curriculum import COOL, MORE, STAGES, TOTAL
 from network import Fused, Model, Packed, Size
 from optimiser import optimisers
 from share import Share
@@ -27,7 +29,9 @@ AT = 2                # language layers after which visual tokens must know wher
 PLACED = 3            # and where their thing or line lies
 SIDE = 24             # visual tokens along a picture's side, at most
 POINTERS = {2: 1, 4: 2}      # layers, and how many of their heads learn to look at what the next word is about
-COLUMNS = ["step", "stage", "minutes", "samples", "loss", "seeing", "placing", "digits", "others", "shapes", "letters", "ranks", "at", "early", "late", "rate"]
+LONGEST = 16          # seconds of a clip, at most
+COLUMNS = ["step", "stage", "minutes", "samples", "loss", "seeing", "placing", "digits", "others", "shapes", "letters", "ranks", "frames", "at", "early",
+           "late", "rate"]
 
 
 class Heads(nn.Module):
@@ -39,7 +43,8 @@ class Heads(nn.Module):
         self.edges = nn.Linear(s.hidden, 4 * (FACTOR + 2))
         self.box, self.cells = nn.Linear(s.hidden, 4), nn.Linear(s.hidden, CELL_ROWS * CELL_COLUMNS * (len(CHARS) + 1))
         self.place, self.digits = nn.Linear(s.hidden, 4), nn.Linear(s.hidden, 4 * 3 * 10)
-        self.row, self.column = nn.Linear(s.hidden, SIDE), nn.Linear(s.hidden, SIDE)
+        self.row, self.column, self.second = nn.Linear(s.hidden, SIDE), nn.Linear(s.hidden, SIDE), nn.Linear(s.hidden, LONGEST)
+        self.shape2, self.colour2 = nn.Linear(s.hidden, len(SHAPES) + 1), nn.Linear(s.hidden, len(COLOURS) + 1)
         self.rank, self.line, self.index = nn.Linear(s.hidden, THINGS + 1), nn.Linear(s.hidden, LINES + 1), nn.Linear(s.hidden, CHARS_IN_LINE + 1)
 
     def seeing(self, seen, batch):
@@ -73,6 +78,15 @@ class Heads(nn.Module):
             loss = loss + (each * weight).sum() / weight.sum() * written.float().mean().sqrt()
         return loss, right
 
+    def watching(self, seen, batch):
+        """Loss of what each token of a clip shows in its two frames; and the share of shapes in the second that are right."""
+        loss = 0.0
+        for name in ("shape", "colour", "shape2", "colour2"):
+            loss = loss + F.cross_entropy(getattr(self, name)(seen).float().flatten(0, 1), batch[name].flatten())
+        on = batch["shape2"] > 0
+        found = self.shape2(seen[on]).argmax(-1) == batch["shape2"][on]
+        return loss, {"frames": found.float().mean()}
+
     def edge_loss(self, seen, here):
         """Loss of where in a token the edges of its thing or line are: 0 elsewhere, else 1 + pixels, a pixel beside being half right.
 
@@ -84,15 +98,18 @@ class Heads(nn.Module):
         return -(target * scores).sum(-1).mean()
 
     def placing(self, states, batch, first):
-        """Loss of what the language model adds to a visual token: its own place in the picture, its thing's or line's box, and how
-        far along the line its characters are; and the share of own places that are right.
+        """Loss of what the language model adds to a visual token: its own place in the picture (of a clip: its second), its thing's
+        or line's box, and how far along the line its characters are; and the share of own places that are right.
 
         states: hidden states of the openings after each layer, [b, p, hidden]."""
         rows, columns = ((batch["corner"][0, :, k] / 28).long() for k in (1, 0))
         here = states[AT - 1][:, first:first + len(rows)]
-        own = [(head(here).float(), where.expand(len(here), -1)) for head, where in ((self.row, rows), (self.column, columns))]
+        known = [(self.row, rows), (self.column, columns)] + ([(self.second, batch["second"][0])] if "second" in batch else [])
+        own = [(head(here).float(), where.expand(len(here), -1)) for head, where in known]
         at = sum(F.cross_entropy(scores.flatten(0, 1), where.flatten()) for scores, where in own)
-        right = sum((scores.argmax(-1) == where).float().mean() for scores, where in own) / 2
+        right = sum((scores.argmax(-1) == where).float().mean() for scores, where in own) / len(own)
+        if "box" not in batch:
+            return 0.1 * at, {"at": right}
         return 0.1 * at + self.boxes(states[PLACED - 1][:, first:first + len(rows)], batch), {"at": right}
 
     def boxes(self, hidden, batch):
@@ -127,52 +144,71 @@ def pointing(scores, masks, first):
     return -share.masked_fill(~masks[:, None], -1e30).logsumexp(-1).clamp(max=20)
 
 
-def tensors(batch):
+def each_array(batch, of, change):
+    """A nested batch with `change` made to each of its parts of type `of`."""
     if isinstance(batch, dict):
-        return {k: tensors(v) for k, v in batch.items()}
-    return [tensors(v) for v in batch] if isinstance(batch, list) else torch.from_numpy(batch) if hasattr(batch, "dtype") else batch
+        return {k: each_array(v, of, change) for k, v in batch.items()}
+    return [each_array(v, of, change) for v in batch] if isinstance(batch, list) else change(batch) if isinstance(batch, of) else batch
+
+
+def tensors(batch):
+    return each_array(batch, np.ndarray, torch.from_numpy)
 
 
 class Feed(torch.utils.data.Dataset):
     """Batch k of the curriculum, drawn in a process of its own."""
 
-    def __init__(self, tokens, start):
-        self.streams = [Stream(tokens, s, i) for i, s in enumerate(STAGES)]
-        self.start = start
+    def __init__(self, tokens, start, stages, scale):
+        self.stages, self.start = stages, start
+        self.streams = [Stream(tokens, s, s.get("seed", i), scale) for i, s in enumerate(stages)]
 
     def __len__(self):
-        return max(0, TOTAL - self.start)
+        return max(0, sum(s["steps"] for s in self.stages) - self.start)
 
     def __getitem__(self, i):
         step = self.start + i
-        stage = stage_at(step)
-        return stage, tensors(self.streams[stage].batch(step))
+        torch.set_num_threads(1)
+        stage = stage_at(self.stages, step)
+        return self.stages[stage]["name"], tensors(self.streams[stage].batch(step))
 
 
-def stage_at(step):
-    for i, s in enumerate(STAGES):
+def stage_at(stages, step):
+    for i, s in enumerate(stages):
         if step < s["steps"]:
             return i
         step -= s["steps"]
-    return len(STAGES) - 1
+    return len(stages) - 1
 
 
 def rate(step, total, cool):
-    """The share of the full learning rate: a short warm-up, a plateau, a linear fall to nothing at the end."""
-    return min(1.0, (step + 1) / 100) * max(0.0, min(1.0, (total - step) / cool))
+    """The share of the full learning rate: a plateau, a linear fall to nothing at the end (total and cool in steps or minutes)."""
+    return max(0.0, min(1.0, (total - step) / cool))
+
+
+def grown(model, size):
+    """The same function by a model with more blocks: those behind the present ones add nothing as yet."""
+    new = Model(size)
+    old = model.state_dict()
+    for module, depth in ((new.model.visual.blocks, model.size.v_depth), (new.model.language_model.layers, model.size.layers)):
+        for block in module[depth:]:
+            for last in (block.mlp.down_proj, block.attn.proj if hasattr(block, "attn") else block.self_attn.o_proj):
+                for p in last.parameters():
+                    nn.init.zeros_(p)
+    new.load_state_dict(new.state_dict() | old)
+    return new
 
 
 def losses(model, heads, batch, digit_ids):
     x, seen = model.embed(batch["opening"], batch["rest"], batch["pixels"], batch["first"])
     b, p, first = len(batch["pixels"]), len(batch["opening"]), batch["first"]
     looks = {layer: [] for layer in POINTERS}
-    how = Packed(b, p, batch["buckets"], POINTERS, lambda layer, scores, masks: looks[layer].append(pointing(scores, masks, first)))
+    how = Packed(b, p, batch["bare"], batch["buckets"], POINTERS, lambda layer, scores, masks: looks[layer].append(pointing(scores, masks, first)))
     learn = batch["learn"]
     asked = bool(learn.any())                          # or only looking
     hidden, states = model.model.language_model(x, batch["positions"][None], how, layers=None if asked else PLACED)
     extra, placing, right, at = torch.zeros(()), torch.zeros(()), {}, {}
     if "shape" in batch:
-        extra, right = heads.seeing(seen, batch)
+        extra, right = heads.watching(seen, batch) if "second" in batch else heads.seeing(seen, batch)
         placing, at = heads.placing([s[0, :b * p].view(b, p, -1) for s in states], batch, first)
     if not asked:
         return extra + placing, dict(seeing=extra, placing=placing, **right, **at)
@@ -183,7 +219,7 @@ def losses(model, heads, batch, digit_ids):
     total = answer + 0.3 * extra + 2.0 * placing
     nan = torch.tensor(float("nan"))
     early, late = (torch.cat(v).mean() if v else nan for v in looks.values())
-    if early == early:
+    if all(looks.values()):
         total = total + 0.15 * (early + late)
     return total, dict(early=early, late=late, loss=answer, seeing=extra, placing=placing, digits=each[digit].mean() if digit.any() else nan, others=each[~digit].mean(), **right, **at)
 
@@ -196,89 +232,133 @@ def save(path, model, heads, optims, step, samples, minutes):
 
 
 def load_model(path):
-    data = torch.load(path, weights_only=True)
+    data = torch.load(path, weights_only=True, map_location=torch.get_default_device())
     size = data["size"]
     model = Model(Size(**{**size, "sections": tuple(size["sections"])}))
     model.load_state_dict(data["model"])
     return model, data
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def begin(args, tokens):
+    """Model, heads, optimisers, and step, samples and minutes so far."""
+    path = args.out / "checkpoint.pt"
+    if path.exists():
+        model, data = load_model(path)
+    elif args.start:
+        from export import read_pair
+        with torch.device("cpu"):
+            model, data = grown(read_pair(args.start), Size(vocabulary=tokens.size)), None
+        model = model.to(torch.get_default_device())
+    else:
+        model, data = Model(Size(vocabulary=tokens.size)), None
+    heads = Heads(model.size)
+    known = data["heads"] if data else torch.load(args.heads, weights_only=True, map_location=torch.get_default_device()) if args.heads else {}
+    heads.load_state_dict(known, strict=bool(data))
+    optims = optimisers(model, heads)
+    for o, state in zip(optims, data.get("optims", []) if data else []):
+        o.load_state_dict(state)
+    return model, heads, optims, *((data[k] for k in ("step", "samples", "minutes")) if data else (0, 0, 0.0))
+
+
+class Curve:
+    """Means over some steps, written as lines of a table."""
+
+    def __init__(self, path):
+        self.file = open(path, "a", newline="")
+        self.writer = csv.writer(self.file)
+        self.sums = {}
+        if self.file.tell() == 0:
+            self.writer.writerow(COLUMNS)
+
+    def add(self, parts):
+        for k, v in parts.items():
+            self.sums.setdefault(k, []).append(v.detach().float())
+
+    def line(self, step, stage, minutes, samples, share):
+        mean = {k: float(torch.stack(v).nanmean()) for k, v in self.sums.items()}
+        row = [step, stage, f"{minutes:.2f}", samples] + [f"{mean.get(k, float('nan')):.4f}" for k in COLUMNS[4:-1]] + [f"{share:.3f}"]
+        self.writer.writerow(row)
+        self.file.flush()
+        print(*row, flush=True)
+        self.sums = {}
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after this long")
     parser.add_argument("--cool", type=int, help="end within this many steps, the learning rate falling to nothing: a usable model early")
     parser.add_argument("--start", type=Path, help="a folder with a GGUF pair to go on from where there is no checkpoint")
-    parser.add_argument("--at", type=int, default=0, help="with --start: the step to go on at")
+    parser.add_argument("--heads", type=Path, help="with --start: the read-outs of its training")
+    parser.add_argument("--within", type=float, default=60, help="with --start: the minutes to go on for, in the later half ever slower")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--scale", type=float, default=1.0, help="so many times as much in a step")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--plain", action="store_true", help="compile nothing")
     parser.add_argument("--steps", type=int, help="stop at this step")
-    args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    share = Share(args.threads)
-    torch.manual_seed(1)
-    torch._dynamo.config.recompile_limit = 64         # pictures and questions come in many sizes
-    Fused.on()
-    tokens = Tokens()
-    digit_ids = torch.tensor([tokens.id[d] for d in "0123456789"])
-    path = args.out / "checkpoint.pt"
-    step = samples = 0
-    spent = 0.0
-    if path.exists():
-        model, data = load_model(path)
-        heads = Heads(model.size)
-        heads.load_state_dict(data["heads"])
-        step, samples, spent = data["step"], data["samples"], data["minutes"]
-    else:
-        model, data = read_pair(args.start) if args.start else Model(Size(vocabulary=tokens.size)), None
-        step = args.at if args.start else 0
-        heads = Heads(model.size)
-    total_steps, cool = (step + args.cool, args.cool) if args.cool else (TOTAL, COOL)
-    optims = optimisers(model, heads)
+    return parser.parse_args()
+
+
+def train(args, model, heads, optims, feed, spent, step, samples):
+    """Goes through the feed until the schedule ends or something stops it; saves every three minutes and at the end."""
+    schedule = [MORE] if args.start else STAGES
+    total, cool = (args.within, args.within / 2) if args.start else (step + args.cool, args.cool) if args.cool else (sum(s["steps"] for s in schedule), COOL)
     base = [[g["lr"] for g in o.param_groups] for o in optims]
-    if data:
-        for o, state in zip(optims, data["optims"]):
-            o.load_state_dict(state)
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, starts at step {step}", flush=True)
-    feed = torch.utils.data.DataLoader(Feed(tokens, step), batch_size=None, num_workers=1, prefetch_factor=4)
-    log = open(args.out / "curve.csv", "a", newline="")
-    writer = csv.writer(log)
-    if log.tell() == 0:
-        writer.writerow(COLUMNS)
-    began = saved = time.time()
-    stop = []
+    digit_ids = torch.tensor([Tokens().id[d] for d in "0123456789"])
+    everything = list(model.parameters()) + list(heads.parameters())
+    curve, share = Curve(args.out / "curve.csv"), Share(args.threads)
+    first, began = step, time.time()
+    saved, stop = began, []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
-    sums, count = {}, 0
     for stage, batch in feed:
-        share.look()
+        if args.device == "cpu":
+            share.look()
+        minutes = spent + (time.time() - began) / 60
+        now = rate(minutes if args.start else step, total, cool) * min(1.0, (step - first + 1) / 100)
         for o, lrs in zip(optims, base):
             for g, lr in zip(o.param_groups, lrs):
-                g["lr"] = lr * rate(step, total_steps, cool)
-        with torch.autocast("cpu", torch.bfloat16):
-            total, parts = losses(model, heads, batch, digit_ids)
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(list(model.parameters()) + list(heads.parameters()), 1.0)
+                g["lr"] = lr * now
+        with torch.autocast(args.device, torch.bfloat16):
+            loss, parts = losses(model, heads, each_array(batch, torch.Tensor, lambda t: t.to(args.device, non_blocking=True)), digit_ids)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(everything, 1.0)
         for o in optims:
             o.step()
             o.zero_grad(set_to_none=True)
-        step, samples, count = step + 1, samples + len(batch["pixels"]), count + 1
-        for k, v in parts.items():
-            if v == v:
-                sums.setdefault(k, []).append(float(v.detach()))
-        minutes = spent + (time.time() - began) / 60
+        step, samples = step + 1, samples + len(batch["pixels"])
+        curve.add(parts)
         if step % 20 == 0:
-            mean = {k: sum(v) / len(v) for k, v in sums.items()}
-            row = [step, STAGES[stage]["name"], f"{minutes:.2f}", samples] + [f"{mean.get(k, float('nan')):.4f}" for k in COLUMNS[4:-1]] + [f"{rate(step, total_steps, cool):.3f}"]
-            writer.writerow(row)
-            log.flush()
-            print(*row, torch.get_num_threads(), flush=True)
-            sums, count = {}, 0
-        if time.time() - saved > 180 or step >= total_steps:
-            save(path, model, heads, optims, step, samples, minutes)
+            curve.line(step, stage, minutes, samples, now)
+        done = stop or step == args.steps or (time.time() - began) / 60 > args.minutes or (minutes if args.start else step) >= total
+        if done or time.time() - saved > 180:
+            save(args.out / "checkpoint.pt", model, heads, optims, step, samples, spent + (time.time() - began) / 60)
             saved = time.time()
-        if stop or step == args.steps or (time.time() - began) / 60 > args.minutes or step >= total_steps:
+        if done:
             break
-    save(path, model, heads, optims, step, samples, spent + (time.time() - began) / 60)
     print("stopped at step", step)
+
+
+def main():
+    args = arguments()
+    args.out.mkdir(parents=True, exist_ok=True)
+    tokens = Tokens()
+    path = args.out / "checkpoint.pt"
+    step = torch.load(path, weights_only=True, map_location="cpu")["step"] if path.exists() else 0
+    # the processes that draw begin before this one takes hold of a GPU
+    dataset = Feed(tokens, step, [MORE] if args.start else STAGES, args.scale)
+    feed = iter(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=args.workers, prefetch_factor=4))
+    torch.set_default_device(args.device)
+    if args.device == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(False)            # it plans anew for every size
+        torch.empty(int(torch.cuda.mem_get_info()[0] * 0.7), dtype=torch.uint8)       # asked for once, not piece by piece
+    torch.manual_seed(1)
+    torch._dynamo.config.recompile_limit = 64         # pictures and questions come in many sizes
+    if not args.plain:
+        Fused.on()
+    model, heads, optims, step, samples, spent = begin(args, tokens)
+    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, starts at step {step}", flush=True)
+    train(args, model, heads, optims, feed, spent, step, samples)
 
 
 if __name__ == "__main__":
