@@ -1,4 +1,4 @@
-//! `qlens rm`: removes a model from our own folder.
+//! `qlens rm`: removes a model from our own folder, and what an unfinished download of its files left there.
 
 use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -35,17 +35,23 @@ pub fn run(args: &RmArgs, manner: &Manner) -> Result<(), CliError> {
         return Ok(());
     }
     let mut freed = 0;
-    for file in &files {
-        let size = fs::metadata(file).map_or(0, |m| m.len());
-        match fs::remove_file(file) {
+    for file in files.iter().flat_map(|file| [file.clone(), beside(file, ".part"), beside(file, ".part.json")]) {
+        let size = fs::metadata(&file).map_or(0, |m| m.len());
+        match fs::remove_file(&file) {
             Ok(()) => freed += size,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(CliError::Write { path: file.clone(), source }),
+            Err(source) => return Err(CliError::Write { path: file, source }),
         }
     }
     remove_empty(&model.file, folders.own());
     manner.note(&format!("{} was removed: {} are free again", model.name, human_bytes(freed)));
     Ok(())
+}
+
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// The files that only this model needs: all parts of it, and its vision tower unless another model shares it.

@@ -47,6 +47,13 @@ impl Key {
     fn id(&self) -> String {
         self.name.replace('-', "_")
     }
+
+    /// A value of the file as a shell would hand it over: no shell has read the file, so `~/` is still the home folder.
+    fn at_home(&self, value: String) -> String {
+        let path = ["model", "models", "media-cache"].contains(&self.name);
+        let home = if path { value.strip_prefix("~/").zip(dirs::home_dir()) } else { None };
+        home.map_or(value.clone(), |(rest, home)| home.join(rest).display().to_string())
+    }
 }
 
 /// Where a value comes from.
@@ -148,7 +155,9 @@ impl Settings {
         })?;
         for (name, item) in page.iter() {
             match (KEYS.iter().find(|key| key.name == name), scalar(item)) {
-                (Some(key), Some(value)) => self.values.push(Setting { key, value, origin: Origin::File }),
+                (Some(key), Some(value)) => {
+                    self.values.push(Setting { key, value: key.at_home(value), origin: Origin::File });
+                }
                 (Some(_), None) => {
                     let problem = "must be a text, a number, or true or false".to_owned();
                     return Err(SettingsError::Value { place: place(path, name), problem });

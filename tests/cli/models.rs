@@ -303,10 +303,12 @@ fn rm_removes_ours_and_nothing_else() {
     let files = ["o/r/m-Q8_0.gguf", "o/r/m-F16.gguf"].map(|name| home.put(TEXT, &format!("{own}/{name}")));
     let tower = home.put(TOWER, &format!("{own}/o/r/mmproj-m-Q8_0.gguf"));
     let theirs = home.put(TEXT, ".lmstudio/models/p/q/n-Q8_0.gguf");
+    let halves = [".part", ".part.json"].map(|end| home.put(TEXT, &format!("{own}/o/r/m-Q8_0.gguf{end}")));
     home.run(&["rm", "o/r:Q8_0"]).fails(2, &["--yes"]);
     home.run(&["rm", "p/q:Q8_0", "-y"]).fails(2, &["LM Studio"]);
     assert_eq!(home.run(&["rm", "o/r:Q8_0", "-y"]).code, Some(0));
     assert_eq!([&files[0], &files[1], &tower].map(|f| f.exists()), [false, true, true], "the other needs the tower");
+    assert!(halves.iter().all(|half| !half.exists()), "what was left of a download goes too");
     assert_eq!(home.run(&["rm", "o/r:F16", "-y"]).code, Some(0));
     assert!(!home.path(&format!("{own}/o")).exists() && home.path(own).exists(), "empty folders go too");
     assert!(theirs.exists());

@@ -43,6 +43,20 @@ fn the_later_wins_and_each_tells_where_it_is_from() {
 }
 
 #[test]
+fn a_tilde_in_the_file_is_the_home_folder() {
+    let home = Home::new();
+    let file = config(&home, "models = \"~/my models\"\nendpoint = \"~/no-path\"\n");
+    let said: Run = home.qlens().args(["config", "--json"]).env("QLENS_CONFIG", &file).output().expect("starts").into();
+    let shown = json(said.answer());
+    let of = |key: &str| {
+        let rows = shown["settings"].as_array().expect("a list");
+        rows.iter().find(|r| r["key"] == key).expect("told")["value"].as_str().map(str::to_owned)
+    };
+    assert_eq!(of("models"), Some(home.path("my models").display().to_string()));
+    assert_eq!(of("endpoint"), Some("~/no-path".to_owned()));
+}
+
+#[test]
 fn unknown_keys_are_told_and_bad_values_refused() {
     let home = Home::new();
     let run = |text: &str, args: &[&str]| -> Run {
