@@ -230,7 +230,7 @@ class Stream:
         rng = random.Random(f"{self.seed}/{k}")
         stage = self.stage
         if rng.random() < stage.get("look", 0):            # a step that only looks: many pictures, no questions
-            stage = {**stage, "asks": 0, "text": 0.3, "documents": 0, "budget": 2600, "text_cost": 0, "clips": 0, "most": 80, "crowds": stage.get("crowds_look", 0.8)}
+            stage = {**stage, "asks": 0, "text": 0.3, "documents": 0, "budget": 2600, "text_cost": 0, "clips": 0, "most": 80, "crowds": 0.8}
         if rng.random() < stage.get("clips", 0):
             tw, th, seconds = self._clip_size(rng)
             cost = seconds * (tw * th + 0) + 60

@@ -109,7 +109,7 @@ def draw_crowd(rng, width, height):
     taken, misses = [t.box for t in scene.things], 0
     while misses < 6:
         string = lettering.number(rng) if rng.random() < 0.35 else lettering.word(rng)
-        size = round(lettering.SMALLEST * (min(56, height) / lettering.SMALLEST) ** (rng.random() ** 3))
+        size = round(lettering.SMALLEST * (min(56, height) / lettering.SMALLEST) ** (rng.random() ** 2))
         face = lettering.font(rng.randrange(len(lettering.FONT_FILES)), size)
         left, top, right, bottom = lettering.measure(string, face)
         box = free_box(rng, width, height, right - left, bottom - top, taken, margin=1, tries=8)

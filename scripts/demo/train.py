@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from batches import CELL_COLUMNS, CELL_ROWS, CHARS, CHARS_IN_LINE, LINES, THINGS, Stream
-from curriculum import COOL, FURTHER, STAGES
+from curriculum import COOL, MORE, STAGES
 from network import Fused, Model, Packed, Size
 from optimiser import optimisers
 from share import Share
@@ -252,8 +252,11 @@ def begin(args, tokens):
     else:
         model, data = Model(Size(vocabulary=tokens.size)), None
     heads = Heads(model.size)
-    known = data["heads"] if data else torch.load(args.heads, weights_only=True, map_location=torch.get_default_device()) if args.heads else {}
-    heads.load_state_dict(known, strict=bool(data))
+    if data:
+        heads.load_state_dict(data["heads"])
+    elif args.heads:
+        known = torch.load(args.heads, weights_only=True, map_location=torch.get_default_device())
+        heads.load_state_dict(known.get("heads", known), strict=False)
     optims = optimisers(model, heads)
     for o, state in zip(optims, data.get("optims", []) if data else []):
         o.load_state_dict(state)
@@ -289,9 +292,7 @@ def arguments():
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after this long")
     parser.add_argument("--cool", type=int, help="end within this many steps, the learning rate falling to nothing: a usable model early")
     parser.add_argument("--start", type=Path, help="a folder with a GGUF pair to go on from where there is no checkpoint")
-    parser.add_argument("--heads", type=Path, help="with --start: the read-outs of its training")
-    parser.add_argument("--further", choices=list(FURTHER), default="more", help="with --start: what to go on with")
-    parser.add_argument("--peak", type=float, default=1.0, help="the share of the full learning rate")
+    parser.add_argument("--heads", type=Path, help="with --start: the checkpoint that its read-outs are in")
     parser.add_argument("--within", type=float, default=60, help="with --start: the minutes to go on for, in the later half ever slower")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--scale", type=float, default=1.0, help="so many times as much in a step")
@@ -304,7 +305,7 @@ def arguments():
 
 def train(args, model, heads, optims, feed, spent, step, samples):
     """Goes through the feed until the schedule ends or something stops it; saves every three minutes and at the end."""
-    schedule = [FURTHER[args.further]] if args.start else STAGES
+    schedule = [MORE] if args.start else STAGES
     total, cool = (args.within, args.within / 2) if args.start else (step + args.cool, args.cool) if args.cool else (sum(s["steps"] for s in schedule), COOL)
     base = [[g["lr"] for g in o.param_groups] for o in optims]
     digit_ids = torch.tensor([Tokens().id[d] for d in "0123456789"])
@@ -317,7 +318,7 @@ def train(args, model, heads, optims, feed, spent, step, samples):
         if args.device == "cpu":
             share.look()
         minutes = spent + (time.time() - began) / 60
-        now = rate(minutes if args.start else step, total, cool) * min(1.0, (step - first + 1) / 100) * args.peak
+        now = rate(minutes if args.start else step, total, cool) * min(1.0, (step - first + 1) / 100)
         for o, lrs in zip(optims, base):
             for g, lr in zip(o.param_groups, lrs):
                 g["lr"] = lr * now
@@ -348,7 +349,7 @@ def main():
     path = args.out / "checkpoint.pt"
     step = torch.load(path, weights_only=True, map_location="cpu")["step"] if path.exists() else 0
     # the processes that draw begin before this one takes hold of a GPU
-    dataset = Feed(tokens, step, [FURTHER[args.further]] if args.start else STAGES, args.scale)
+    dataset = Feed(tokens, step, [MORE] if args.start else STAGES, args.scale)
     feed = iter(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=args.workers, prefetch_factor=4))
     torch.set_default_device(args.device)
     if args.device == "cuda":
