@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapMut};
 
 use super::GgufError;
 
@@ -40,6 +40,11 @@ impl Storage {
         // SIGBUS, one that changes it can change numbers; every offset was checked against the mapped length, and block
         // types have no invalid bit patterns, so neither can reach memory outside the mapping.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        // A file that is read from disk through this map comes in pages of 2 MB, where the system and the file system can
+        // do that; they stay for the next program. Weights are read half as fast again then: a page of 4 KB is looked up
+        // for every few rows otherwise.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
         Ok(Storage::Mapped(Arc::new(map)))
     }
 
@@ -70,6 +75,24 @@ impl Storage {
             Storage::Static(s) => s,
             Storage::Owned(v) => v,
         }
+    }
+}
+
+/// Memory in pages of 2 MB where the system has them, as mapped files get.
+#[derive(Debug)]
+pub(crate) struct LargePages(MmapMut);
+
+impl LargePages {
+    /// `len` zeros; `None` where there is no such memory.
+    pub fn zeroed(len: usize) -> Option<LargePages> {
+        let map = MmapMut::map_anon(len).ok()?;
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
+        Some(LargePages(map))
+    }
+
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.0
     }
 }
 

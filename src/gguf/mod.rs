@@ -17,6 +17,7 @@ use std::sync::Arc;
 pub use error::GgufError;
 use header::{Reader, read_magic, shown};
 use limits::{MAX_ALIGNMENT, MAX_PARTS};
+pub(crate) use map::LargePages;
 use map::Storage;
 pub use metadata::{Array, Metadata, ScalarArray, StringArray, Value};
 use split::PartName;

@@ -1,13 +1,16 @@
 //! What this processor can do at most, measured: the roofline that speed is judged by.
 //!
 //! Dot products: twelve accumulators that don't depend on each other, nothing but the one instruction, all threads.
-//! Memory: all threads read a buffer that is larger than caches usually are, each its own part in order.
+//! Memory: all threads read a buffer that is larger than caches usually are, each its own part in order. It lies in large
+//! pages where the system has them: on a Zen 4 they are read at 60 GB/s where small ones are read at 40, and a limit that
+//! weights in large pages surpass is none.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use super::isa::Isa;
 use super::{Cpu, ThreadPool};
+use crate::gguf::LargePages;
 
 /// Upper limits of the kernels in use, on the threads in use. An operation is an addition or a multiplication.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,21 +61,24 @@ fn rate(pool: &ThreadPool, chain: Chain) -> f64 {
     (0..3).map(|_| once()).fold(0.0, f64::max)
 }
 
-/// Bytes per second that all threads read; the best of three.
+/// Bytes per second that all threads read; the best of five. 0 where there is no memory for the buffer.
 fn memory(pool: &ThreadPool) -> f64 {
-    let buffer = vec![1u64; BUFFER_BYTES / 8];
-    let parts: Vec<&[u64]> = buffer.chunks(buffer.len().div_ceil(pool.threads() * 16)).collect();
+    let Some(mut buffer) = LargePages::zeroed(BUFFER_BYTES) else { return 0.0 };
+    // Pages that were never written to are all the same one.
+    buffer.bytes_mut().fill(1);
+    let words: &[u64] = bytemuck::cast_slice(buffer.bytes_mut());
+    let parts: Vec<&[u64]> = words.chunks(words.len().div_ceil(pool.threads() * 16)).collect();
     let once = || {
         let start = Instant::now();
-        pool.run(parts.len(), &|i| {
+        pool.run_in_ranges(parts.len(), &|i| {
             black_box(sum(parts[i]));
         });
         BUFFER_BYTES as f64 / start.elapsed().as_secs_f64()
     };
-    (0..3).map(|_| once()).fold(0.0, f64::max)
+    (0..5).map(|_| once()).fold(0.0, f64::max)
 }
 
-/// Sum in eight independent lanes: as fast as loads come.
+/// Sum in sixteen independent lanes: as fast as loads come.
 fn sum(data: &[u64]) -> u64 {
     let mut lanes = [0u64; 16];
     for chunk in data.chunks_exact(16) {

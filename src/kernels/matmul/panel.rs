@@ -90,8 +90,9 @@ fn run_format<F: SpanFormat>(isa: Isa, x: &Quantized<'_>, tokens: usize, target:
     let offsets = x.offsets::<F>();
     // What the kernel's pointers rely on.
     assert!(x.stride >= cols && x.stride.is_multiple_of(32) && x.q.len() >= tokens * x.stride);
-    assert!(x.d.len() >= tokens * x.stride / 32 && offsets.starts.len() >= tokens * x.stride / F::SUB_LEN);
-    assert!(!F::HAS_MIN || offsets.shifts.len() >= tokens * x.stride / F::SUB_LEN);
+    assert!(x.lanes >= tokens && x.d.len() >= x.lanes * x.stride / 32);
+    assert!(offsets.starts.len() >= x.lanes * x.stride / F::SUB_LEN);
+    assert!(!F::HAS_MIN || offsets.shifts.len() >= x.lanes * x.stride / F::SUB_LEN);
     #[cfg(not(target_arch = "x86_64"))]
     let Tile { staging, q, scale, min, sums } = tile;
     #[cfg(target_arch = "x86_64")]
@@ -363,33 +364,31 @@ unsafe fn micro<F: BlockFormat, L: Lanes, const M: usize>(
 ) {
     let x = chunk.x;
     debug_assert!(token + M <= chunk.tokens && row + 2 * L::WIDTH <= ROWS && chunk.start + chunk.n <= x.stride);
-    // SAFETY: offsets below stay within `[tokens, stride]` codes, `/ 32` scales and `/ SUB_LEN` offsets, within the
-    // weights' `n` columns of `ROWS` rows, and within the sums of `tokens` rows: all asserted by `run_format`.
+    // SAFETY: offsets below stay within `[tokens, stride]` codes, `[stride / 32, lanes]` scales and `[stride / SUB_LEN,
+    // lanes]` offsets, within the weights' `n` columns of `ROWS` rows, and within the sums of `tokens` rows: all asserted by
+    // `run_format`.
     unsafe {
-        let at = |m: usize, unit: usize| ((token + m) * x.stride + chunk.start) / unit;
-        let codes: [*const i8; M] = std::array::from_fn(|m| x.q.as_ptr().add(at(m, 1)));
-        let scales: [*const f32; M] = std::array::from_fn(|m| x.d.as_ptr().add(at(m, 32)));
-        let starts: [*const i32; M] = std::array::from_fn(|m| chunk.offsets.starts.as_ptr().add(at(m, F::SUB_LEN)));
-        let shifts: [*const f32; M] = std::array::from_fn(|m| {
-            chunk.offsets.shifts.as_ptr().wrapping_add(if F::HAS_MIN { at(m, F::SUB_LEN) } else { 0 })
-        });
+        // One pointer for the scales of all tokens, and one for their offsets: with one for each token, addresses would
+        // not fit the registers, and the loop would take a seventh longer.
+        let codes: [*const i8; M] = std::array::from_fn(|m| x.q.as_ptr().add((token + m) * x.stride + chunk.start));
+        let scales = x.d.as_ptr().add(chunk.start / 32 * x.lanes + token);
+        let offset = chunk.start / F::SUB_LEN * x.lanes + token;
+        let starts = chunk.offsets.starts.as_ptr().add(offset);
+        let shifts = chunk.offsets.shifts.as_ptr().wrapping_add(if F::HAS_MIN { offset } else { 0 });
         let out: [*mut f32; M] = std::array::from_fn(|m| sums.as_mut_ptr().add((token + m) * ROWS + row));
         let mut sums: [[L::F; 2]; M] = std::array::from_fn(|m| [L::load(out[m]), L::load(out[m].add(L::WIDTH))]);
-        // The next tokens' numbers: more than a second-level cache holds where there are many tokens, and too short a run
-        // in each row for the processor to see it coming.
-        let next = |p: *const u8, row_bytes: usize| p.wrapping_add(M * row_bytes);
-        for m in 0..M {
-            to_first_level(next(scales[m].cast(), x.stride / 8));
-            to_first_level(next(starts[m].cast(), x.stride / F::SUB_LEN * 4));
-        }
         for sub in 0..chunk.n / F::SUB_LEN {
             let column = sub * F::SUB_LEN;
+            // The next tokens' numbers: more than a second-level cache holds where there are many tokens, and too short a
+            // run in each row for the processor to see it coming.
             if column % LINE == 0 {
-                codes.iter().for_each(|&c| to_first_level(next(c.wrapping_add(column).cast(), x.stride)));
+                codes.iter().for_each(|&c| to_first_level(c.wrapping_add(column + M * x.stride).cast()));
             }
+            to_first_level(scales.wrapping_add(column / 32 * x.lanes + LINE / 4).cast());
+            to_first_level(starts.wrapping_add(sub * x.lanes + LINE / 4).cast());
             let from_zero = F::ZERO == 0 || (F::ZERO == 128 && L::SIGNED_DOT8);
             let mut acc: [[L::I; 2]; M] =
-                std::array::from_fn(|m| [L::splat_i(if from_zero { 0 } else { *starts[m].add(sub) }); 2]);
+                std::array::from_fn(|m| [L::splat_i(if from_zero { 0 } else { *starts.add(sub * x.lanes + m) }); 2]);
             for quad in 0..F::SUB_LEN / 4 {
                 let at = weights.q.as_ptr().add(((column / 4 + quad) * ROWS + row) * 4);
                 let w = [L::load_codes(at), L::load_codes(at.add(4 * L::WIDTH))];
@@ -405,13 +404,13 @@ unsafe fn micro<F: BlockFormat, L: Lanes, const M: usize>(
             for v in 0..2 {
                 let scale = L::load(weights.scale.as_ptr().add(at + v * L::WIDTH));
                 for m in 0..M {
-                    let both = L::mul(scale, L::splat(*scales[m].add(column / 32)));
+                    let both = L::mul(scale, L::splat(*scales.add(column / 32 * x.lanes + m)));
                     sums[m][v] = L::fma(both, L::to_f(acc[m][v]), sums[m][v]);
                 }
                 if F::HAS_MIN {
                     let min = L::load(weights.min.as_ptr().add(at + v * L::WIDTH));
                     for m in 0..M {
-                        sums[m][v] = L::fma(min, L::splat(*shifts[m].add(sub)), sums[m][v]);
+                        sums[m][v] = L::fma(min, L::splat(*shifts.add(sub * x.lanes + m)), sums[m][v]);
                     }
                 }
             }

@@ -12,8 +12,12 @@ use crate::with_format;
 
 /// Numbers of a row are padded to a multiple of this, with zeros.
 const PAD: usize = 256;
-/// Tokens per task.
-const TASK_TOKENS: usize = 4;
+/// Tokens per task: a cache line of [`Quantized::d`], where there are enough of them.
+const TASK_TOKENS: usize = 16;
+/// The same where there are fewer than [`MANY_TOKENS`].
+const SMALL_TASK_TOKENS: usize = 4;
+/// See above.
+const MANY_TOKENS: usize = 128;
 
 /// Prepared inputs, kept to be reused.
 #[derive(Debug, Default)]
@@ -26,6 +30,8 @@ pub(crate) struct MatMulScratch {
     fine: Vec<FineSpan>,
     /// `[tokens, stride / 32]`
     d: Vec<f32>,
+    /// The same, `[stride / 32, lanes]`.
+    d_turned: Vec<f32>,
     /// `[tokens, stride / 16]`
     sums: Vec<i32>,
     /// What the formats of the weights want to know of the sums, at most three kinds.
@@ -34,6 +40,8 @@ pub(crate) struct MatMulScratch {
     kinds: usize,
     /// Codes per row, padded.
     stride: usize,
+    /// [`lanes`] of the tokens.
+    lanes: usize,
 }
 
 /// The shape of an input, and how it is used.
@@ -74,7 +82,7 @@ impl Kind {
     }
 }
 
-/// Per token and sub-block of the weights, `[tokens, stride / sub_len]`: where the kernel's sums start.
+/// Per sub-block of the weights and token, `[stride / sub_len, lanes]`: where the kernel's sums start.
 #[derive(Debug)]
 pub(super) struct Offsets {
     kind: Kind,
@@ -94,11 +102,14 @@ pub(super) struct Floats<'a> {
 pub(super) struct Quantized<'a> {
     /// Codes, `[tokens, stride]`; zeros beyond the columns.
     pub q: &'a [i8],
-    /// Scales, `[tokens, stride / 32]`.
+    /// Scales, `[stride / 32, lanes]`: those of neighbouring tokens stand together, so that a kernel that handles several
+    /// needs one pointer for all.
     pub d: &'a [f32],
     offsets: &'a [Offsets],
     /// Codes per token.
     pub stride: usize,
+    /// [`lanes`] of the tokens.
+    pub lanes: usize,
 }
 
 impl<'a> Quantized<'a> {
@@ -110,6 +121,12 @@ impl<'a> Quantized<'a> {
         let found = self.offsets.iter().find(|o| o.kind == Kind::of::<F>());
         found.expect("every job's format was prepared")
     }
+}
+
+/// How far apart the rows of arrays are that have a number per token: an odd number of cache lines, for rows that are a
+/// power of two apart would fight for the same places in a cache.
+fn lanes(tokens: usize) -> usize {
+    (tokens.div_ceil(16) | 1) * 16
 }
 
 fn grow<T: Clone + Default>(v: &mut Vec<T>, len: usize) {
@@ -124,7 +141,8 @@ impl MatMulScratch {
         let Shape { tokens, cols, few } = shape;
         check(input, tokens, cols);
         self.stride = cols.next_multiple_of(PAD);
-        let stride = self.stride;
+        self.lanes = lanes(tokens);
+        let (stride, lanes) = (self.stride, self.lanes);
         let transformed = !matches!(input, Input::Plain(_));
         if transformed {
             grow(&mut self.floats, tokens * cols);
@@ -135,15 +153,17 @@ impl MatMulScratch {
         }
         let floats = Parts::new(&mut self.floats);
         let (q, d, sums) = (Parts::new(&mut self.q), Parts::new(&mut self.d), Parts::new(&mut self.sums));
-        let fine = Parts::new(&mut self.fine);
+        let (fine, d_turned) = (Parts::new(&mut self.fine), Parts::new(&mut self.d_turned));
         // As many as there are jobs on one input, at most.
         let mut list: [Option<OffsetParts<'_>>; 8] = Default::default();
         for (slot, o) in list.iter_mut().zip(&mut self.offsets[..self.kinds]) {
             let (starts, shifts) = (Parts::new(&mut o.starts), Parts::new(&mut o.shifts));
             *slot = Some(OffsetParts { kind: o.kind, starts, shifts });
         }
-        cpu.pool().run(tokens.div_ceil(TASK_TOKENS), &|task| {
-            for t in task * TASK_TOKENS..((task + 1) * TASK_TOKENS).min(tokens) {
+        let task_tokens = if tokens < MANY_TOKENS { SMALL_TASK_TOKENS } else { TASK_TOKENS };
+        cpu.pool().run(tokens.div_ceil(task_tokens), &|task| {
+            let range = task * task_tokens..((task + 1) * task_tokens).min(tokens);
+            for t in range.clone() {
                 let row = match input {
                     Input::Plain(x) => &x[t * cols..][..cols],
                     _ => {
@@ -161,14 +181,18 @@ impl MatMulScratch {
                     let part = |n: usize| t * stride / n..(t + 1) * stride / n;
                     // SAFETY: tasks have different tokens.
                     let (q, d, sums) = unsafe { (q.part(part(1)), d.part(part(QK8)), sums.part(part(QK8 / 2))) };
-                    quantize_padded(cpu.isa(), row, Codes { q, d: &mut *d, sums: &mut *sums });
-                    for o in list.iter().flatten() {
-                        // SAFETY: as above.
-                        let (starts, shifts) = unsafe {
-                            (o.starts.part(part(o.kind.sub_len)), o.shifts.part(o.kind.shifts(part(o.kind.sub_len))))
-                        };
-                        o.kind.fill(d, sums, starts, shifts);
-                    }
+                    quantize_padded(cpu.isa(), row, Codes { q, d, sums });
+                }
+            }
+            if quantized && !few {
+                let part = |n: usize| range.start * stride / n..range.end * stride / n;
+                // SAFETY: tasks have different tokens; what was written above is no longer borrowed.
+                let (d, sums) = unsafe { (&*d.part(part(QK8)), &*sums.part(part(QK8 / 2))) };
+                let turned = Turned { d, sums, stride, lanes, first: range.start };
+                // SAFETY: tasks have different tokens.
+                unsafe {
+                    turned.scales(&d_turned);
+                    list.iter().flatten().for_each(|o| turned.offsets(o));
                 }
             }
         });
@@ -191,7 +215,7 @@ impl MatMulScratch {
                 }
                 let o = &mut self.offsets[kinds];
                 o.kind = kind;
-                let len = tokens * self.stride / kind.sub_len;
+                let len = self.lanes * self.stride / kind.sub_len;
                 grow(&mut o.starts, len);
                 grow(&mut o.shifts, if kind.min { len } else { 0 });
                 kinds += 1;
@@ -203,6 +227,7 @@ impl MatMulScratch {
         } else if quantized {
             grow(&mut self.q, len);
             grow(&mut self.d, len / QK8);
+            grow(&mut self.d_turned, self.lanes * self.stride / QK8);
             grow(&mut self.sums, len / (QK8 / 2));
         }
         self.kinds = kinds;
@@ -219,7 +244,7 @@ impl MatMulScratch {
 
     pub(super) fn quantized(&self) -> Quantized<'_> {
         let offsets = &self.offsets[..self.kinds];
-        Quantized { q: &self.q, d: &self.d, offsets, stride: self.stride }
+        Quantized { q: &self.q, d: &self.d_turned, offsets, stride: self.stride, lanes: self.lanes }
     }
 
     /// Few tokens' input in 15 bits.
@@ -235,26 +260,56 @@ struct OffsetParts<'a> {
     shifts: Parts<'a, f32>,
 }
 
-impl Kind {
-    /// A token's part of the shifts: nothing for formats without offsets.
-    fn shifts(self, part: std::ops::Range<usize>) -> std::ops::Range<usize> {
-        if self.min { part } else { 0..0 }
+/// A task's scales and sums, to be turned so that numbers of neighbouring tokens stand together.
+struct Turned<'a> {
+    /// `[task's tokens, stride / 32]`
+    d: &'a [f32],
+    /// `[task's tokens, stride / 16]`
+    sums: &'a [i32],
+    stride: usize,
+    lanes: usize,
+    /// The task's first token.
+    first: usize,
+}
+
+impl Turned<'_> {
+    fn tokens(&self) -> usize {
+        self.d.len() * QK8 / self.stride
     }
 
-    /// Fills a token's offsets from its scales and its codes' sums.
-    fn fill(self, d: &[f32], sums: &[i32], starts: &mut [i32], shifts: &mut [f32]) {
-        if self.sub_len == QK8 {
-            for (start, two) in starts.iter_mut().zip(sums.as_chunks::<2>().0) {
-                *start = two[0] + two[1];
+    /// # Safety
+    /// No other task has these tokens.
+    unsafe fn scales(&self, out: &Parts<'_, f32>) {
+        let per_token = self.stride / QK8;
+        for block in 0..per_token {
+            let start = block * self.lanes + self.first;
+            // SAFETY: by the contract.
+            let out = unsafe { out.part(start..start + self.tokens()) };
+            for (out, d) in out.iter_mut().zip(self.d.iter().skip(block).step_by(per_token)) {
+                *out = *d;
             }
-        } else {
-            starts.copy_from_slice(sums);
         }
-        for (i, (shift, &sum)) in shifts.iter_mut().zip(starts.iter()).enumerate() {
-            *shift = d[i * self.sub_len / QK8] * sum as f32;
-        }
-        for start in starts {
-            *start *= -self.zero;
+    }
+
+    /// # Safety
+    /// No other task has these tokens.
+    unsafe fn offsets(&self, out: &OffsetParts<'_>) {
+        let Kind { zero, sub_len, min } = out.kind;
+        let per_token = self.stride / sub_len;
+        for sub in 0..per_token {
+            let start = sub * self.lanes + self.first;
+            let range = start..start + self.tokens();
+            // SAFETY: by the contract.
+            let (starts, shifts) =
+                unsafe { (out.starts.part(range.clone()), out.shifts.part(if min { range } else { 0..0 })) };
+            for (token, start) in starts.iter_mut().enumerate() {
+                let at = token * per_token + sub;
+                let sum = if sub_len == QK8 { self.sums[2 * at] + self.sums[2 * at + 1] } else { self.sums[at] };
+                *start = -zero * sum;
+                if let Some(shift) = shifts.get_mut(token) {
+                    *shift = self.d[at * sub_len / QK8] * sum as f32;
+                }
+            }
         }
     }
 }

@@ -80,8 +80,8 @@ unsafe fn all_rows<F: WordFormat, L: Spans>(
     }
 }
 
-/// The rows times tokens from `first` on, at most `T`. Rows go in pairs where there are registers for that: both use one
-/// load of the activations, and one row's additions don't wait for the other's.
+/// The rows times tokens from `first` on, at most `T`. Several rows go together where there are registers for that: they use
+/// one load of the activations, and one row's additions don't wait for the other's.
 ///
 /// # Safety
 /// The instruction set of `L` is enabled in the caller.
@@ -94,19 +94,41 @@ unsafe fn rows_of<F: WordFormat, L: Spans, const T: usize>(
     out: &mut [[f32; TASK_ROWS]],
 ) {
     let x: [&[FineSpan]; T] = std::array::from_fn(|token| x.token(first + token.min(out.len() - 1)));
-    let rows = bytes.len() / row_bytes;
-    let at = |row: usize| &bytes[row * row_bytes..][..row_bytes];
-    if T <= L::PAIRS {
-        for row in (0..rows).step_by(2) {
-            // Of an odd number, the last row is its own partner.
-            let second = (row + 1).min(rows - 1);
-            // SAFETY: as for this function.
-            unsafe { rows_dot::<F, L, T, 2>([at(row), at(second)], &x, [row, second], out) };
+    let rows = Rows { bytes, row_bytes };
+    // SAFETY: as for this function.
+    unsafe {
+        if T <= L::PAIRS {
+            rows.dot::<F, L, T, 2>(&x, out);
+        } else {
+            rows.dot::<F, L, T, 1>(&x, out);
         }
-    } else {
-        for row in 0..rows {
+    }
+}
+
+/// A task's rows.
+struct Rows<'a> {
+    bytes: &'a [u8],
+    row_bytes: usize,
+}
+
+impl Rows<'_> {
+    /// All rows, `R` at a time, times `T` tokens.
+    ///
+    /// # Safety
+    /// The instruction set of `L` is enabled in the caller.
+    #[inline(always)]
+    unsafe fn dot<F: WordFormat, L: Spans, const T: usize, const R: usize>(
+        &self,
+        x: &[&[FineSpan]; T],
+        out: &mut [[f32; TASK_ROWS]],
+    ) {
+        let rows = self.bytes.len() / self.row_bytes;
+        for row in (0..rows).step_by(R) {
+            // Where fewer are left, the last one is computed again.
+            let numbers: [usize; R] = std::array::from_fn(|i| (row + i).min(rows - 1));
+            let parts = numbers.map(|row| &self.bytes[row * self.row_bytes..][..self.row_bytes]);
             // SAFETY: as for this function.
-            unsafe { rows_dot::<F, L, T, 1>([at(row)], &x, [row], out) };
+            unsafe { rows_dot::<F, L, T, R>(parts, x, numbers, out) };
         }
     }
 }
@@ -127,13 +149,18 @@ unsafe fn rows_dot<F: WordFormat, L: Spans, const T: usize, const R: usize>(
     let mut acc = unsafe { [[L::zero(); T]; R] };
     let whole = rows[0].len() / span_bytes;
     for span in 0..whole {
-        let rows = rows.map(|row| &row[span * span_bytes..][..span_bytes]);
-        for row in rows {
+        // Loops, as `map` over an array may become a call, before which all vectors go to memory.
+        let (mut parts, mut spans) = (rows, [&x[0][span]; T]);
+        for part in &mut parts {
+            *part = &part[span * span_bytes..][..span_bytes];
             // What follows belongs to the next rows, which this thread reads next, too.
-            to_second_level(row.as_ptr().wrapping_add(STREAM_AHEAD), span_bytes);
+            to_second_level(part.as_ptr().wrapping_add(STREAM_AHEAD), span_bytes);
+        }
+        for (span_of, x) in spans.iter_mut().zip(x) {
+            *span_of = &x[span];
         }
         // SAFETY: as for this function; the rows' parts are whole spans.
-        unsafe { L::dot::<F, T, R>(rows, x.map(|x| &x[span]), &mut acc) };
+        unsafe { L::dot::<F, T, R>(parts, spans, &mut acc) };
     }
     if whole * span_bytes < rows[0].len() {
         // Blocks of zeros have scales of zero.
@@ -241,7 +268,7 @@ impl Spans for super::lanes::Plain {
 mod x86 {
     use super::super::fine::FineSpan;
     use super::super::lanes::{Ymm, Zmm};
-    use super::super::words::{WordFormat, Ymms, Zmms};
+    use super::super::words::{Scales, WordFormat, Ymms, Zmms};
     use super::Spans;
     use std::arch::asm;
     use std::arch::x86_64::*;
@@ -257,6 +284,41 @@ mod x86 {
                  options(pure, nomem, nostack, preserves_flags));
         }
         acc
+    }
+
+    /// The codes of 128 columns.
+    ///
+    /// # Safety
+    /// AVX-512 F is enabled in the caller; `half` is below 2.
+    #[inline(always)]
+    unsafe fn codes(x: &FineSpan, half: usize) -> [__m512i; 4] {
+        // SAFETY: by the contract; each load is one of the eight vectors.
+        unsafe {
+            let mut q = [_mm512_setzero_si512(); 4];
+            for (v, q) in q.iter_mut().enumerate() {
+                *q = _mm512_load_si512(x.q[4 * half + v].as_ptr().cast());
+            }
+            q
+        }
+    }
+
+    /// `all` and the scaled products of 128 columns.
+    ///
+    /// # Safety
+    /// AVX-512 F, BW and VNNI are enabled in the caller.
+    #[inline(always)]
+    unsafe fn add_half<F: WordFormat>(w: &[__m512i; 4], q: &[__m512i; 4], scale: [__m512; 2], all: __m512) -> __m512 {
+        // SAFETY: by the contract.
+        unsafe {
+            let mut all = all;
+            let first = dot(_mm512_madd_epi16(w[0], q[0]), w[2], q[2]);
+            let second = if F::SUB_LEN == 16 { _mm512_madd_epi16(w[1], q[1]) } else { dot(first, w[1], q[1]) };
+            let second = dot(second, w[3], q[3]);
+            if F::SUB_LEN == 16 {
+                all = _mm512_fmadd_ps(_mm512_cvtepi32_ps(first), scale[0], all);
+            }
+            _mm512_fmadd_ps(_mm512_cvtepi32_ps(second), scale[1], all)
+        }
     }
 
     // SAFETY (all bodies): the contract of `Spans` gives the instruction set; loads stay within arrays of known length.
@@ -275,36 +337,43 @@ mod x86 {
             x: [&FineSpan; T],
             acc: &mut [[__m512; T]; R],
         ) {
+            // Loops over arrays, not closures: those would be functions of their own, without the instruction set.
             // SAFETY: see above.
             unsafe {
-                // Loops over arrays, not closures: those would be functions of their own, without the instruction set.
+                if T == 1 {
+                    // Words that only one token meets are taken apart when it meets them: held until then, they would
+                    // take nearly all registers.
+                    let mut scales = [Scales::zero(); R];
+                    let mut all = [_mm512_setzero_ps(); R];
+                    for ((scales, all), row) in scales.iter_mut().zip(&mut all).zip(rows) {
+                        *scales = Scales::of::<F>(row);
+                        *all = scales.offsets::<F>(x[0]);
+                    }
+                    for half in 0..2 {
+                        let q = codes(x[0], half);
+                        for ((scales, all), row) in scales.iter().zip(&mut all).zip(rows) {
+                            *all = add_half::<F>(&F::zmm_words(row, half), &q, scales.half::<F>(half), *all);
+                        }
+                    }
+                    let d = _mm512_set1_ps(x[0].d);
+                    for (acc, all) in acc.iter_mut().zip(all) {
+                        acc[0] = _mm512_fmadd_ps(all, d, acc[0]);
+                    }
+                    return;
+                }
                 let mut parts = [Zmms::zero(); R];
                 for (part, row) in parts.iter_mut().zip(rows) {
                     *part = Zmms::of::<F>(row);
                 }
                 for (t, x) in x.iter().enumerate() {
                     let mut all = [_mm512_setzero_ps(); R];
-                    if F::HAS_MIN || F::WORD_ZERO != 0 {
-                        let sums = _mm512_load_ps(x.sums.as_ptr());
-                        for (all, row) in all.iter_mut().zip(&parts) {
-                            *all = _mm512_mul_ps(row.offset, sums);
-                        }
+                    for (all, row) in all.iter_mut().zip(&parts) {
+                        *all = row.scales.offsets::<F>(x);
                     }
                     for half in 0..2 {
-                        let mut q = [_mm512_setzero_si512(); 4];
-                        for (v, q) in q.iter_mut().enumerate() {
-                            *q = _mm512_load_si512(x.q[4 * half + v].as_ptr().cast());
-                        }
+                        let q = codes(x, half);
                         for (all, row) in all.iter_mut().zip(&parts) {
-                            let (w, scale) = (&row.w[half], &row.scale[half]);
-                            let first = dot(_mm512_madd_epi16(w[0], q[0]), w[2], q[2]);
-                            let second =
-                                if F::SUB_LEN == 16 { _mm512_madd_epi16(w[1], q[1]) } else { dot(first, w[1], q[1]) };
-                            let second = dot(second, w[3], q[3]);
-                            if F::SUB_LEN == 16 {
-                                *all = _mm512_fmadd_ps(_mm512_cvtepi32_ps(first), scale[0], *all);
-                            }
-                            *all = _mm512_fmadd_ps(_mm512_cvtepi32_ps(second), scale[1], *all);
+                            *all = add_half::<F>(&row.w[half], &q, row.scale[half], *all);
                         }
                     }
                     let d = _mm512_set1_ps(x.d);

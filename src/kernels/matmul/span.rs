@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 
 pub(super) use super::fine::SPAN;
 use super::rows::unpack_span;
-use crate::quant::{BlockFormat, Codes, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, read_f16};
+use crate::quant::{BlockFormat, Codes, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
 
 /// 256 columns of a row.
 #[derive(Clone, Copy)]
@@ -272,7 +272,8 @@ impl SpanFormat for Q6K {
                 q[2 * half + 1] = _mm512_or_si512(_mm512_and_si512(rest, nibble), _mm512_and_si512(second, pair));
             }
             let scale = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p.add(192).cast())));
-            let scale = _mm512_mul_ps(scale, _mm512_set1_ps(read_f16(bytes, 208)));
+            let d = _mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(u16::from_le_bytes([bytes[208], bytes[209]]))));
+            let scale = _mm512_mul_ps(scale, _mm512_broadcastss_ps(d));
             ZmmSpan { q, scale, min: _mm512_setzero_ps() }
         }
     }

@@ -161,6 +161,20 @@ fn every_kernel_matches_float64() {
     }
 }
 
+/// Numbers of tokens around those at which tasks become larger, and rows of tokens' scales longer than a cache line.
+#[test]
+fn many_tokens_match_float64() {
+    let mut rng = fastrand::Rng::with_seed(11);
+    for isa in isas() {
+        for ty in [GgmlType::Q4_0, GgmlType::Q8_0, GgmlType::Q4_K, GgmlType::Q6_K] {
+            let m = random_matrix(ty, 33, 512, &mut rng);
+            for tokens in [16, 17, 32, 127, 128, 145] {
+                check(isa, 3, &m, &random_input(tokens * 512, &mut rng));
+            }
+        }
+    }
+}
+
 #[test]
 fn floats_in_eight_bits_match_float64() {
     let mut rng = fastrand::Rng::with_seed(5);

@@ -46,15 +46,80 @@ pub(super) trait WordFormat: SpanFormat {
     }
 }
 
+/// A span's scales for AVX-512.
+#[derive(Clone, Copy)]
+pub(super) struct Scales {
+    /// A factor per 16 columns.
+    scale: __m512,
+    /// What the sums of 16 activations are multiplied by.
+    offset: __m512,
+}
+
+impl Scales {
+    /// # Safety
+    /// For all functions here: the processor has the features of `Isa::Avx512`; `bytes` is exactly a span.
+    #[inline(always)]
+    pub unsafe fn zero() -> Scales {
+        // SAFETY: by the contract.
+        unsafe { Scales { scale: _mm512_setzero_ps(), offset: _mm512_setzero_ps() } }
+    }
+
+    /// # Safety
+    /// As above.
+    #[inline(always)]
+    pub unsafe fn of<F: WordFormat>(bytes: &[u8]) -> Scales {
+        // SAFETY: by the contract.
+        unsafe {
+            let span = F::span(bytes);
+            let zero = _mm512_set1_ps(-(F::WORD_ZERO as f32));
+            Scales { scale: span.scale, offset: if F::HAS_MIN { span.min } else { _mm512_mul_ps(span.scale, zero) } }
+        }
+    }
+
+    /// The offsets' part of a token's product, in sixteen partial sums.
+    ///
+    /// # Safety
+    /// As above.
+    #[inline(always)]
+    pub unsafe fn offsets<F: WordFormat>(&self, x: &FineSpan) -> __m512 {
+        // SAFETY: by the contract; sixteen sums are there.
+        unsafe {
+            if !F::HAS_MIN && F::WORD_ZERO == 0 {
+                return _mm512_setzero_ps();
+            }
+            _mm512_mul_ps(self.offset, _mm512_load_ps(x.sums.as_ptr()))
+        }
+    }
+
+    /// For the sums of 128 columns: factors of the first, and of the second 16 of each 32 columns.
+    ///
+    /// # Safety
+    /// As above.
+    #[inline(always)]
+    pub unsafe fn half<F: WordFormat>(&self, half: usize) -> [__m512; 2] {
+        // SAFETY: by the contract.
+        unsafe {
+            // Words 8 b to 8 b + 7 of a vector belong to 32 columns, so their sums are the lanes 4 b to 4 b + 3.
+            let lanes = _mm512_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6);
+            let mut scale = [_mm512_setzero_ps(); 2];
+            for (second, scale) in scale.iter_mut().enumerate() {
+                let index = _mm512_add_epi32(lanes, _mm512_set1_epi32((8 * half + second) as i32));
+                *scale = _mm512_permutexvar_ps(index, self.scale);
+            }
+            scale
+        }
+    }
+}
+
 /// A span of a row for AVX-512.
 #[derive(Clone, Copy)]
 pub(super) struct Zmms {
     /// Words of each 128 columns.
     pub w: [[__m512i; 4]; 2],
-    /// For the sums of each 128 columns: factors of the first, and of the second 16 of each 32 columns.
+    /// [`Scales::half`] of each 128 columns.
     pub scale: [[__m512; 2]; 2],
-    /// What the sums of 16 activations are multiplied by.
-    pub offset: __m512,
+    /// As they come.
+    pub scales: Scales,
 }
 
 impl Zmms {
@@ -65,7 +130,7 @@ impl Zmms {
         // SAFETY: by the contract.
         unsafe {
             let (none, zero) = (_mm512_setzero_si512(), _mm512_setzero_ps());
-            Zmms { w: [[none; 4]; 2], scale: [[zero; 2]; 2], offset: zero }
+            Zmms { w: [[none; 4]; 2], scale: [[zero; 2]; 2], scales: Scales::zero() }
         }
     }
 
@@ -75,19 +140,9 @@ impl Zmms {
     pub unsafe fn of<F: WordFormat>(bytes: &[u8]) -> Zmms {
         // SAFETY: by the contract.
         unsafe {
-            let span = F::span(bytes);
-            let offset =
-                if F::HAS_MIN { span.min } else { _mm512_mul_ps(span.scale, _mm512_set1_ps(-(F::WORD_ZERO as f32))) };
-            // Words 8 b to 8 b + 7 of a vector belong to 32 columns, so their sums are the lanes 4 b to 4 b + 3.
-            let mut scale = [[_mm512_setzero_ps(); 2]; 2];
-            for (half, scale) in scale.iter_mut().enumerate() {
-                for (second, scale) in scale.iter_mut().enumerate() {
-                    let lanes = _mm512_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6);
-                    let index = _mm512_add_epi32(lanes, _mm512_set1_epi32((8 * half + second) as i32));
-                    *scale = _mm512_permutexvar_ps(index, span.scale);
-                }
-            }
-            Zmms { w: [F::zmm_words(bytes, 0), F::zmm_words(bytes, 1)], scale, offset }
+            let scales = Scales::of::<F>(bytes);
+            let scale = [scales.half::<F>(0), scales.half::<F>(1)];
+            Zmms { w: [F::zmm_words(bytes, 0), F::zmm_words(bytes, 1)], scale, scales }
         }
     }
 }
@@ -226,6 +281,7 @@ unsafe fn ymm_from_bytes(a: __m256i, b: __m256i) -> [__m256i; 4] {
 
 /// Of four blocks of `block` words, the eight words from `first` on.
 const fn block_words(block: usize, first: usize, skip: usize) -> [i16; 32] {
+    assert!(skip <= 32 && 3 * block + first + 8 <= skip + 32);
     // Words below 32 are the first load's; the second one begins `skip` words behind the first's beginning.
     let mut index = [0; 32];
     let mut i = 0;
@@ -300,10 +356,15 @@ impl WordFormat for Q4_0 {
     const IN_YMM: bool = true;
     #[inline(always)]
     unsafe fn zmm_words(bytes: &[u8], half: usize) -> [__m512i; 4] {
-        const INDEX: [i16; 32] = block_words(9, 1, 4);
-        let half = &bytes[72 * half..][..72];
-        // SAFETY: by the contract; 36 words are there.
-        unsafe { zmm_nibbles(pick(half.as_ptr(), 4, &INDEX)) }
+        const FIRST: [i16; 32] = block_words(9, 1, 32);
+        const SECOND: [i16; 32] = block_words(9, 5, 8);
+        let bytes = &bytes[..144];
+        // Both halves and the scales read the same three vectors: loads that cross cache lines count.
+        // SAFETY: by the contract; 72 words are there.
+        unsafe {
+            let p = bytes.as_ptr();
+            zmm_nibbles(if half == 0 { pick(p, 32, &FIRST) } else { pick(p.add(64), 8, &SECOND) })
+        }
     }
     #[inline(always)]
     unsafe fn ymm_words(bytes: &[u8], step: usize) -> [__m256i; 4] {
