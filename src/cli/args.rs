@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::bench::Spec;
+pub use super::grammar_args::{ActArgs, ExtractArgs, GrammarArgs};
 pub use super::many::ManyArgs;
 use super::quantize_args;
 pub use super::quantize_args::{ImatrixArgs, QuantizeArgs};
@@ -50,7 +51,9 @@ Examples:
   qlens describe clip.mp4 --fps 1 -p \"What happens?\"
   qlens describe 'clip.mp4#t=12.5,40' -p \"Who comes in?\"  # from 12.5 to 40 seconds
   qlens describe --as-clip --fps 4 frame-*.png
-  qlens describe photos/ --jsonl --resume done.jsonl > all.jsonl   # each file on its own; goes on after any break")]
+  qlens describe photos/ --jsonl --resume done.jsonl > all.jsonl   # each file on its own; goes on after any break
+  qlens describe door.jpg -p \"Is the door open?\" --regex 'yes|no'
+  qlens describe plate.jpg -p \"Read the plate\" --schema plate.json   # JSON that fits the schema, and nothing else")]
     Describe(DescribeArgs),
     /// Talk, with or without pictures and clips; -p asks one thing and ends
     #[command(after_help = "\
@@ -101,6 +104,27 @@ Examples:
   qlens parse 'scans/*.png' --jsonl --resume done.jsonl > blocks.jsonl
   qlens parse letter.jpg --max-pixels 2000000     # sees small print better, and takes longer")]
     Parse(ParseArgs),
+    /// Fill an object of your schema with what each picture shows; it always fits
+    #[command(after_help = "\
+The answer is held to the schema token by token: names that it doesn't list are left out, numbers stay within 15 digits.
+Where tokens run out, the object is completed as shortly as the schema allows, and a line says so.
+
+Examples:
+  qlens extract --fields \"total:number,date:date,paid:yes|no\" receipt.jpg
+  qlens extract --schema invoice.json invoices/*.png --jsonl
+  qlens extract --fields \"name,phone:text?\" cards/*.jpg --csv > cards.csv
+  qlens extract --schema form.json --evidence form.png | jq .evidence   # where each value stands")]
+    Extract(ExtractArgs),
+    /// Say the next step towards a goal on a screen; it is printed, not carried out
+    #[command(after_help = "\
+Prints one line of JSON: the model's function (computer_use or mobile_use), its arguments, and the screenshot's size, in
+whose pixels all places are. The lines of earlier runs, in one file, are the history of the next.
+
+Examples:
+  qlens act --goal \"Open the settings\" screen.png
+  qlens act --goal \"Open the settings\" --history steps.jsonl screen.png >> steps.jsonl
+  qlens act --device phone --goal \"Mute it\" phone.png | jq -r .arguments.action")]
+    Act(ActArgs),
     /// Show what a GGUF file holds: metadata, tensors, sizes
     #[command(after_help = "\
 Examples:
@@ -239,6 +263,9 @@ pub struct DescribeArgs {
     /// Choosing tokens.
     #[command(flatten)]
     pub sampling: SamplingArgs,
+    /// What it has to be.
+    #[command(flatten)]
+    pub form: GrammarArgs,
     /// Picture sizes.
     #[command(flatten)]
     pub media: MediaArgs,
@@ -268,6 +295,9 @@ pub struct ChatArgs {
     /// Choosing tokens.
     #[command(flatten)]
     pub sampling: SamplingArgs,
+    /// What answers have to be.
+    #[command(flatten)]
+    pub form: GrammarArgs,
     /// Picture sizes.
     #[command(flatten)]
     pub media: MediaArgs,

@@ -58,13 +58,18 @@ impl<'e> Asker<'e> {
     fn answer(&mut self, turn: Option<&Turn>, before: Before) -> Result<bool, CliError> {
         let mut writer = AnswerWriter::new();
         let Some(answer) = self.stream(turn, &mut writer)? else { return Ok(false) };
+        let held = self.holds_back();
         if self.json {
             report::json(self.engine, &answer, before, &mut io::stdout().lock()).map_err(CliError::Stdout)?;
         } else {
-            writer.end().map_err(CliError::Stdout)?;
+            let whole = if held { writer.piece(&answer.text) } else { Ok(()) };
+            whole.and_then(|()| writer.end()).map_err(CliError::Stdout)?;
         }
         self.notes(&answer);
         match answer.stop {
+            StopReason::MaxTokens | StopReason::ContextFull if self.options.grammar.is_some() => {
+                self.manner.note("(brought to an end for lack of tokens: see --max-tokens and --ctx)");
+            }
             StopReason::MaxTokens => {
                 self.manner.note(&format!("(cut off after {} tokens: see --max-tokens)", answer.answer_tokens));
             }
@@ -81,6 +86,11 @@ impl<'e> Asker<'e> {
         }
         self.last = Some(answer);
         Ok(true)
+    }
+
+    /// Whether an answer is shown only when it is whole: one that is held to a form, to a program.
+    fn holds_back(&self) -> bool {
+        self.options.grammar.is_some() && !io::stdout().is_terminal()
     }
 
     /// What should be known of the media.
@@ -104,14 +114,15 @@ impl<'e> Asker<'e> {
     fn stream(&mut self, turn: Option<&Turn>, writer: &mut AnswerWriter) -> Result<Option<Answer>, CliError> {
         let mut progress = Progress::start(&self.manner, "getting ready");
         let mut unwritten: Option<io::Error> = None;
-        let json = self.json;
-        let mut markdown = self.typeset.then(typesetter).flatten();
+        let hidden = self.json || self.holds_back();
+        let typeset = self.typeset && self.options.grammar.is_none();
+        let mut markdown = typeset.then(typesetter).flatten();
         interrupt::forget();
         let mut on_event = |event: Event<'_>| {
             if interrupt::asked_to_stop() {
                 return ControlFlow::Break(());
             }
-            if let (Event::Text(_), true) = (event, json) {
+            if let (Event::Text(_), true) = (event, hidden) {
                 progress.say("answering");
                 return ControlFlow::Continue(());
             }

@@ -23,6 +23,7 @@ pub fn run(args: &ChatArgs, manner: &Manner) -> Result<(), CliError> {
         sampling: setup::sampling(&args.sampling, talking),
         lookup: !args.sampling.no_lookup,
         media: setup::media_options(&args.media)?,
+        grammar: setup::grammar(&args.form)?,
     };
     let media = setup::media(&args.files, &args.media, manner)?;
     if let Some(prompt) = &args.prompt {

@@ -26,6 +26,7 @@ pub fn run(args: &DescribeArgs, manner: &Manner) -> Result<(), CliError> {
         sampling: setup::sampling(&args.sampling, false),
         lookup: !args.sampling.no_lookup,
         media: setup::media_options(&args.media)?,
+        grammar: setup::grammar(&args.form)?,
     };
     let files = many::chosen(&args.files, &args.many, Accepted { documents: false })?;
     if args.each || args.jsonl || args.many.resume.is_some() || args.many.shard.is_some() {

@@ -14,9 +14,11 @@ use crate::kernels::KernelError;
 use crate::media::{MediaError, MediaErrorKind};
 use crate::model::ModelError;
 use crate::quantize::QuantizeError;
-use crate::session::{LoadError, SavedError, SessionError};
+use crate::session::{GrammarError, LoadError, SavedError, SessionError};
 use crate::store::StoreError;
+use crate::tasks::act::ActError;
 use crate::tasks::eval::EvalError;
+use crate::tasks::extract::{ExtractError, FieldsError};
 use crate::tasks::find::JournalError;
 use crate::text::TextError;
 
@@ -343,6 +345,55 @@ pub enum CliError {
     /// A checkpoint can't be converted.
     #[error(transparent)]
     Convert(#[from] ConvertError),
+    /// A clip where a picture is wanted.
+    #[error("{name}: is a clip, not a picture of a screen")]
+    NotAPicture {
+        /// The clip.
+        name: String,
+    },
+    /// A schema or grammar that answers can't be held to.
+    #[error("{path}: {source}")]
+    Grammar {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: GrammarError,
+    },
+    /// A regular expression that answers can't be held to.
+    #[error("--regex: {0}")]
+    Regex(GrammarError),
+    /// A file that should be JSON.
+    #[error("{path}: is no JSON: {source}")]
+    NotJson {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A file that is longer than anything that makes sense there.
+    #[error("{path}: is longer than {allowed} bytes")]
+    LongFile {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that are taken.
+        allowed: usize,
+    },
+    /// A line of a history that is no action.
+    #[error("{path}: line {line} is no action that `qlens act` printed: {source}")]
+    NoAction {
+        /// The file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// Fields that can't be understood.
+    #[error("--fields: {0}")]
+    Fields(#[from] FieldsError),
+    /// The answer isn't what it was held to be.
+    #[error("{0}")]
+    Unheld(String),
     /// A GGUF file can't be read.
     #[error(transparent)]
     Gguf(#[from] GgufError),
@@ -411,10 +462,35 @@ impl CliError {
             CliError::Eval(EvalError::Session(e)) => session(e),
             CliError::Eval(EvalError::Short { .. }) => Exit::Usage,
             CliError::Eval(_) => Exit::BadData,
+            CliError::NotAPicture { .. }
+            | CliError::Grammar { .. }
+            | CliError::NotJson { .. }
+            | CliError::LongFile { .. }
+            | CliError::NoAction { .. } => Exit::BadData,
+            CliError::Regex(_) | CliError::Fields(_) => Exit::Usage,
+            CliError::Unheld(_) => Exit::Failed,
             CliError::Gguf(e) => gguf(e),
             CliError::Media(e) => media(e),
             CliError::Load(e) => load(e),
             CliError::Session(e) => session(e),
+        }
+    }
+}
+
+impl From<ExtractError> for CliError {
+    fn from(error: ExtractError) -> CliError {
+        match error {
+            ExtractError::Session(error) => error.into(),
+            other => CliError::Unheld(other.to_string()),
+        }
+    }
+}
+
+impl From<ActError> for CliError {
+    fn from(error: ActError) -> CliError {
+        match error {
+            ActError::Session(error) => error.into(),
+            other => CliError::Unheld(other.to_string()),
         }
     }
 }
@@ -531,6 +607,8 @@ fn session(e: &SessionError) -> Exit {
         SessionError::Text(_) => Exit::BadData,
         SessionError::NoMmproj { .. } | SessionError::MediaTokens { .. } => Exit::NoModel,
         SessionError::ContextFull { .. } | SessionError::Absent { .. } => Exit::Failed,
+        SessionError::Grammar(_) => Exit::BadData,
+        SessionError::Stuck { .. } | SessionError::Unfinished { .. } => Exit::Failed,
         SessionError::Interrupted => Exit::Interrupted,
     }
 }

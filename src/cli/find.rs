@@ -35,6 +35,7 @@ pub fn run(args: &FindArgs, manner: &Manner) -> Result<(), CliError> {
         sampling: setup::sampling(&args.sampling, false),
         lookup: !args.sampling.no_lookup,
         media,
+        ..GenerateOptions::default()
     };
     let clip = setup::clip(&args.files, &args.media, manner)?;
     let (seconds, (clip, part)) = (clip.seconds, clip.value);
@@ -122,7 +123,7 @@ impl Search<'_> {
         let hex = |bytes: [u8; 32]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
         let Self { request, options, engine, .. } = self;
         let part = request.part.map(|Part { start, end }| (start, end));
-        let GenerateOptions { max_tokens, sampling, media, lookup: _ } = options;
+        let GenerateOptions { max_tokens, sampling, media, lookup: _, grammar: _ } = options;
         Key {
             clip: hex(clip),
             model: hex(engine.fingerprint()),

@@ -42,6 +42,7 @@ pub fn run(args: &ImatrixArgs, manner: &Manner) -> Result<(), CliError> {
         media: setup::media_options(&args.media)?,
         // What is measured is what was said, not guesses.
         lookup: false,
+        grammar: None,
     };
     let media = setup::media(&args.files, &args.media, manner)?.value;
     let engine = setup::engine(&args.model, KvKind::F16, manner)?.value;

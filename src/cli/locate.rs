@@ -64,6 +64,7 @@ pub fn run(args: &LocateArgs, manner: &Manner) -> Result<(), CliError> {
         sampling: setup::sampling(&args.sampling, false),
         lookup: !args.sampling.no_lookup,
         media: setup::picture_options(&args.sizes)?,
+        ..GenerateOptions::default()
     };
     let files = many::chosen(&args.files, &args.many, Accepted { documents: false })?;
     let output = Output::new(args, &things, files.len(), manner)?;

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod act;
 mod args;
 mod ask;
 mod bench;
@@ -12,7 +13,9 @@ mod describe;
 mod embedded;
 mod eval;
 mod exit;
+mod extract;
 mod find;
+mod grammar_args;
 mod imatrix;
 pub mod inspect;
 mod interrupt;
@@ -69,6 +72,8 @@ pub fn main() -> ExitCode {
         Command::Find(args) => find::run(args, &manner),
         Command::Locate(args) => locate::run(args, &manner),
         Command::Parse(args) => parse::run(args, &manner),
+        Command::Extract(args) => extract::run(args, &manner),
+        Command::Act(args) => act::run(args, &manner),
         Command::Inspect(args) => inspect_command(args),
         Command::Imatrix(args) => imatrix::run(args, &manner),
         Command::Quantize(args) => quantize::run(args, &manner),

@@ -65,6 +65,7 @@ pub fn run(args: &ParseArgs, manner: &Manner) -> Result<(), CliError> {
         sampling: setup::sampling(&args.sampling, false),
         lookup: !args.sampling.no_lookup,
         media: setup::picture_options(&args.sizes)?,
+        ..GenerateOptions::default()
     };
     let files = many::chosen(&args.files, &args.many, Accepted { documents: true })?;
     let output = Output::new(args, files.len(), manner)?;

@@ -2,14 +2,15 @@
 
 use std::ffi::OsStr;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::args::{KvKind, MediaArgs, ModelArgs, SamplingArgs};
 use super::embedded;
 use super::exit::CliError;
+use super::grammar_args::GrammarArgs;
 use super::models;
 use super::screen::Manner;
 use super::task_args::SizeArgs;
@@ -17,7 +18,7 @@ use crate::gguf::Gguf;
 use crate::kernels::KvType;
 use crate::media::{self, Clip, Limits, MediaKind, Part, Source};
 use crate::model::{Precision, Yarn};
-use crate::session::{Engine, EngineOptions, MediaFolder, MediaOptions, Medium, Sampling};
+use crate::session::{Engine, EngineOptions, Grammar, MAX_GRAMMAR_BYTES, MediaFolder, MediaOptions, Medium, Sampling};
 
 /// Something that was made ready, and the seconds that it took.
 #[derive(Debug)]
@@ -224,6 +225,47 @@ fn bounds(min_pixels: Option<u64>, max_pixels: Option<u64>) -> Result<MediaOptio
         return Err(CliError::PixelsCrossed { min, max });
     }
     Ok(MediaOptions { min_pixels, max_pixels, ..MediaOptions::default() })
+}
+
+/// What answers are held to, where that was given.
+///
+/// # Errors
+/// The file can't be read, or what is in it not be enforced.
+pub fn grammar(args: &GrammarArgs) -> Result<Option<Arc<Grammar>>, CliError> {
+    let made = if let Some(path) = &args.schema {
+        let schema = json_file(path)?;
+        Grammar::json(&schema).map_err(|source| CliError::Grammar { path: path.clone(), source })
+    } else if let Some(path) = &args.grammar {
+        let text = text_file(path)?;
+        Grammar::lark(&text).map_err(|source| CliError::Grammar { path: path.clone(), source })
+    } else if let Some(regex) = &args.regex {
+        Grammar::regex(regex).map_err(CliError::Regex)
+    } else {
+        return Ok(None);
+    };
+    made.map(|grammar| Some(Arc::new(grammar)))
+}
+
+/// A JSON value in a file.
+///
+/// # Errors
+/// It can't be read, or is something else.
+pub fn json_file(path: &Path) -> Result<serde_json::Value, CliError> {
+    let text = text_file(path)?;
+    let text = text.trim_start_matches('\u{feff}');
+    serde_json::from_str(text).map_err(|source| CliError::NotJson { path: path.to_path_buf(), source })
+}
+
+fn text_file(path: &Path) -> Result<String, CliError> {
+    let mut text = String::new();
+    // One more than is taken, so that a longer file is refused for its length.
+    let most = MAX_GRAMMAR_BYTES as u64 + 1;
+    let read = std::fs::File::open(path).and_then(|file| file.take(most).read_to_string(&mut text));
+    read.map_err(|source| CliError::Read { path: path.to_path_buf(), source })?;
+    if text.len() > MAX_GRAMMAR_BYTES {
+        return Err(CliError::LongFile { path: path.to_path_buf(), allowed: MAX_GRAMMAR_BYTES });
+    }
+    Ok(text)
 }
 
 /// How tokens are chosen. A run that nobody watches, or that asks one thing, takes the likeliest token and so gives the

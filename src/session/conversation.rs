@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::constraint::{Constraint, Grammar};
 use super::error::SessionError;
 use super::media_cache::MediaCache;
 use super::medium::{MediaKey, MediaOptions, MediaReport, PreparedMedium};
@@ -34,6 +35,8 @@ pub struct GenerateOptions {
     /// Whether to guess at tokens that repeat what was said before, and to read several at once: answers are the same,
     /// and come sooner.
     pub lookup: bool,
+    /// What an answer may be; anything where there is none.
+    pub grammar: Option<Arc<Grammar>>,
 }
 
 impl Default for GenerateOptions {
@@ -43,6 +46,7 @@ impl Default for GenerateOptions {
             sampling: Sampling::default(),
             media: MediaOptions::default(),
             lookup: true,
+            grammar: None,
         }
     }
 }
@@ -235,6 +239,12 @@ impl<'e> Session<'e> {
         }
         timings.media_s = start.elapsed().as_secs_f64();
         let prompt_tokens = self.check_room(&sequence)?;
+        // The grammar is made ready while the question is read.
+        let engine = self.engine;
+        let start_grammar = |grammar: &Arc<Grammar>| {
+            Constraint::start(grammar.clone(), engine.vocabulary.clone(), engine.tokenizer.clone())
+        };
+        let constraint = options.grammar.as_ref().map(start_grammar).transpose()?;
         let read = self.read(&sequence, on_event, &mut timings)?;
         let mut logits = vec![0.0; self.engine.text.vocab_size()];
         self.logits(read.last_row, &mut logits);
@@ -247,6 +257,7 @@ impl<'e> Session<'e> {
             max_tokens: options.max_tokens,
             logits,
             lookup: options.lookup,
+            constraint,
         };
         let (text, stop) = generation.run(self, on_event)?;
         timings.decode_s = decode_start.elapsed().as_secs_f64();

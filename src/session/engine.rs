@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use sha2::{Digest, Sha256};
 
 use super::Session;
+use super::constraint::SharedVocabulary;
 use super::error::{LoadError, SessionError};
 use super::media_files::{MediaFiles, MediaFolder};
 use super::pair::find_mmproj;
@@ -61,7 +62,9 @@ const DEFAULT_CTX: usize = 32768;
 pub struct Engine {
     pub(super) cpu: Arc<Cpu>,
     pub(super) text: LanguageModel<CpuCompute>,
-    pub(super) tokenizer: Tokenizer,
+    pub(super) tokenizer: Arc<Tokenizer>,
+    /// For answers that are held to a grammar.
+    pub(super) vocabulary: SharedVocabulary,
     pub(super) template: ChatTemplate,
     pub(super) pads: Option<PadTokens>,
     pub(super) ctx: usize,
@@ -126,7 +129,8 @@ impl Engine {
             whole: mmproj.is_none() && inside_language_model(&gguf),
             cpu,
             text,
-            tokenizer,
+            tokenizer: Arc::new(tokenizer),
+            vocabulary: SharedVocabulary::default(),
             template,
             pads,
             ctx,

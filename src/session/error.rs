@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use super::constraint::GrammarError;
 use crate::gguf::GgufError;
 use crate::kernels::KernelError;
 use crate::media::MediaError;
 use crate::model::ModelError;
-use crate::text::TextError;
+use crate::text::{Quoted, TextError};
 
 /// A model that cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +109,23 @@ pub enum SessionError {
     Absent {
         /// The clip.
         name: String,
+    },
+    /// The answer can't be held to its grammar.
+    #[error(transparent)]
+    Grammar(#[from] GrammarError),
+    /// The answer has led its grammar beyond the limits of what is computed for a token.
+    #[error("the answer can't be held to its grammar any more: {problem}")]
+    Stuck {
+        /// In the grammar engine's words.
+        problem: Quoted,
+    },
+    /// The answer was cut off, and no way to complete it was found.
+    #[error(
+        "the answer was cut off after {tokens} tokens, before it was what its grammar asks for; see --max-tokens and --ctx"
+    )]
+    Unfinished {
+        /// Tokens of the answer.
+        tokens: usize,
     },
     /// The caller asked to stop before there was an answer.
     #[error("interrupted")]

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::constraint::Constraint;
 use super::conversation::{Event, Session, StopReason};
 use super::error::SessionError;
 use super::lookup::{Lookup, Proposer};
@@ -22,6 +23,8 @@ pub(super) struct Generation {
     pub logits: Vec<f32>,
     /// Whether to guess at tokens that repeat what was said before.
     pub lookup: bool,
+    /// What the answer is held to.
+    pub constraint: Option<Constraint>,
 }
 
 /// Tokens that have been read before they were chosen.
@@ -39,6 +42,9 @@ impl Generation {
         session: &mut Session<'_>,
         on_event: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<(String, StopReason), SessionError> {
+        if let Some(mut constraint) = self.constraint.take() {
+            return self.run_held(&mut constraint, session, on_event);
+        }
         let engine = session.engine;
         let vocab = engine.text.vocab_size();
         let may_follow = |token| !engine.tokenizer.is_special(token);

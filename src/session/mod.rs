@@ -2,10 +2,12 @@
 //! sampling, cancellation.
 #![forbid(unsafe_code)]
 
+mod constraint;
 mod conversation;
 mod engine;
 mod error;
 mod generate;
+mod held;
 mod history;
 mod lookup;
 mod media_cache;
@@ -18,6 +20,7 @@ mod saved;
 mod score;
 mod trace;
 
+pub use constraint::{Grammar, GrammarError, MAX_GRAMMAR_BYTES, SchemaError, SchemaProblem};
 pub use conversation::{Answer, CHUNK, Event, FrameProgress, GenerateOptions, Session, StopReason, Timings};
 pub use engine::{Engine, EngineOptions};
 pub use error::{LoadError, SessionError};

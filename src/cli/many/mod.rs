@@ -89,13 +89,13 @@ pub fn resume(
     options: &GenerateOptions,
 ) -> Result<Option<Resume>, CliError> {
     let Some(path) = &many.resume else { return Ok(None) };
-    let GenerateOptions { max_tokens, sampling, media, lookup: _ } = options;
+    let GenerateOptions { max_tokens, sampling, media, lookup: _, grammar } = options;
     let yarn = engine.language().config().yarn;
     let key = Key {
         task: task.to_owned(),
         model: hex(&engine.fingerprint()),
         question: question.to_owned(),
-        options: format!("{media:?} {sampling:?} {max_tokens} {} {yarn:?} {extra}", engine.ctx()),
+        options: format!("{media:?} {sampling:?} {max_tokens} {} {yarn:?} {grammar:?} {extra}", engine.ctx()),
     };
     Resume::open(path, &key).map(Some)
 }
@@ -281,6 +281,8 @@ fn about_the_file(error: &CliError) -> bool {
             error,
             SessionError::Media(_)
                 | SessionError::ContextFull { .. }
+                | SessionError::Unfinished { .. }
+                | SessionError::Stuck { .. }
                 | SessionError::Text(TextError::ConversationLength { .. })
         ),
         _ => false,

@@ -7,7 +7,8 @@
 //! harm: after the prompt has been split at the special tokens.
 //!
 //! What the assistant said gets fewer: templates look into it (for `</think>`, to leave earlier thoughts out), and it came
-//! from the model. Its user-defined tokens stay tokens, and a character is marked only where it stands beside the one that
+//! from the model. Its user-defined tokens stay tokens, as do those of the system message, which sets the rules (it tells of
+//! `<tool_call>`); and a character is marked only where it stands beside the one that
 //! follows or precedes it in a control token, or at the text's end.
 
 use std::collections::HashSet;
@@ -57,7 +58,7 @@ impl Edges {
     fn begins(&self, role: Role, c: char, next: Option<char>) -> bool {
         let alone = || self.control_first.contains(&(c, c));
         match (role, next) {
-            (Role::Assistant, Some(next)) => self.control_first.contains(&(c, next)) || alone(),
+            (Role::Assistant | Role::System, Some(next)) => self.control_first.contains(&(c, next)) || alone(),
             _ => self.first.contains(&c),
         }
     }
@@ -66,7 +67,7 @@ impl Edges {
     fn ends(&self, role: Role, before: Option<char>, c: char) -> bool {
         let alone = || self.control_last.contains(&(c, c));
         match (role, before) {
-            (Role::Assistant, Some(before)) => self.control_last.contains(&(before, c)) || alone(),
+            (Role::Assistant | Role::System, Some(before)) => self.control_last.contains(&(before, c)) || alone(),
             _ => self.last.contains(&c),
         }
     }
@@ -85,7 +86,7 @@ impl<'a> Guard<'a> {
         let mut before = None;
         let mut rest = text;
         while let Some(c) = rest.chars().next() {
-            let own = if role == Role::Assistant { self.own_token(rest) } else { 0 };
+            let own = if matches!(role, Role::Assistant | Role::System) { self.own_token(rest) } else { 0 };
             if own > 0 {
                 out.push_str(&rest[..own]);
                 before = rest[..own].chars().next_back();
