@@ -107,14 +107,14 @@ impl Way<'_> {
             self.alike -= 1;
             return self.take(&[first]);
         }
-        let mut best: Option<(u32, TokenId)> = None;
+        let mut best: Option<(u32, TokenId, Option<u64>)> = None;
         let mut differs = false;
         for &(_, _, token) in bytes.iter().take(MAX_TRIED) {
             let after = self.after(token)?;
             let met = after.map_or(0, |set| self.seen.get(&set).map_or(0, |n| n + 1));
             differs |= after != Some(here);
-            if best.is_none_or(|(least, _)| met < least) {
-                best = Some((met, token));
+            if best.is_none_or(|(least, ..)| met < least) {
+                best = Some((met, token, after));
             }
             if after.is_none() {
                 break;
@@ -123,7 +123,12 @@ impl Way<'_> {
         // Twice as many steps each time.
         let last = self.alike >> 16;
         self.alike = if differs { 0 } else { (last * 2 + 1).min(64) * 0x1_0001 };
-        self.take(&[best?.1])
+        let (_, token, after) = best?;
+        // Where a byte is forced after it, this is the only time that the set is met.
+        if let Some(set) = after {
+            *self.seen.entry(set).or_default() += 1;
+        }
+        self.take(&[token])
     }
 
     /// The set of tokens that may follow this one, as a hash; inner `None` where the grammar is satisfied then.
