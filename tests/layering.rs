@@ -12,11 +12,12 @@ const UNSAFE: [&str; 3] = ["gguf", "quant", "kernels"];
 const MAX_LINES: usize = 600;
 
 /// What only some files may name, and those files (or folders, with a slash at the end).
-const PLACES: [(&str, &[&str]); 15] = [
+const PLACES: [(&str, &[&str]); 16] = [
     ("ggml_sys", &["quant/ggml.rs"]),
     ("ffmpeg_next", &["media/clip/"]),
     ("minijinja", &["text/"]),
     ("llguidance", &["session/constraint/"]),
+    ("regex_syntax", &["session/constraint/schema/"]),
     ("image::", &["media/"]),
     ("memmap2", &["gguf/map.rs"]),
     ("is_x86_feature_detected", &["kernels/isa.rs"]),

@@ -1,5 +1,6 @@
 //! What an answer may be: a JSON schema, a Lark grammar, a regular expression, or a tool call.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use llguidance::api::{GrammarInit, GrammarWithLexer, ParserLimits, TopLevelGrammar, ValidationResult};
@@ -93,6 +94,10 @@ impl Grammar {
         // The whole has to match anyway, and the engine knows no anchors.
         let inner = expression.strip_prefix('^').unwrap_or(expression);
         let inner = inner.strip_suffix('$').filter(|rest| !rest.ends_with('\\')).unwrap_or(inner);
+        if let Some(found) = schema::least_bytes(inner).filter(|n| *n as u64 > schema::MAX_LEAST) {
+            let problem = SchemaProblem::Long { found, allowed: schema::MAX_LEAST };
+            return Err(GrammarError::Text { problem: Quoted::new(&problem.to_string()) });
+        }
         Grammar::checked(Form::Regex(inner.to_owned()), expression.len())
     }
 
@@ -120,6 +125,15 @@ impl Grammar {
     /// Whether values of JSON are made, which must not nest too deeply for those who read them.
     pub(super) fn is_json(&self) -> bool {
         matches!(self.0, Form::Json(_) | Form::ToolCall(_))
+    }
+
+    /// The patterns of a schema, in the grammar engine's dialect, each once.
+    pub(super) fn patterns(&self) -> Vec<String> {
+        let mut found = BTreeSet::new();
+        if let Form::Json(schema) | Form::ToolCall(schema) = &self.0 {
+            collect_patterns(schema, &mut found);
+        }
+        found.into_iter().map(str::to_owned).collect()
     }
 
     /// As the grammar engine takes it; `tags`: the vocabulary has tokens for tool calls.
@@ -163,6 +177,18 @@ fn on_one_line(schema: &Value) -> Value {
         map.insert("x-guidance".to_owned(), style);
     }
     schema
+}
+
+/// Values of the keyword; where a literal or a name looks like one, that does no harm.
+fn collect_patterns<'a>(schema: &'a Value, found: &mut BTreeSet<&'a str>) {
+    match schema {
+        Value::Object(map) => {
+            found.extend(map.get("pattern").and_then(Value::as_str));
+            map.values().for_each(|value| collect_patterns(value, found));
+        }
+        Value::Array(list) => list.iter().for_each(|value| collect_patterns(value, found)),
+        _ => {}
+    }
 }
 
 /// Compiles a grammar without a vocabulary.

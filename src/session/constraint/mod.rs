@@ -4,6 +4,7 @@
 //! are taken without asking the model, and read several at a time. Where tokens run out, the answer is brought to an end
 //! that the grammar allows, for which the model isn't asked either.
 
+mod ahead;
 mod finish;
 mod grammar;
 mod nesting;
@@ -24,6 +25,7 @@ pub use schema::{SchemaError, SchemaProblem};
 
 use super::error::SessionError;
 use crate::text::{Quoted, Tokenizer};
+use finish::About;
 use grammar::{STACK_BYTES, tidy};
 use nesting::Nesting;
 pub(super) use vocabulary::Vocabulary;
@@ -36,7 +38,7 @@ pub(super) type SharedVocabulary = Arc<OnceLock<Result<Vocabulary, Quoted>>>;
 
 /// An answer's grammar, and how far the answer is in it.
 pub(super) struct Constraint {
-    is_json: bool,
+    grammar: Arc<Grammar>,
     vocabulary: SharedVocabulary,
     matcher: Option<Matcher>,
     to_worker: Sender<Matcher>,
@@ -62,9 +64,9 @@ impl Constraint {
     ) -> Result<Constraint, SessionError> {
         let (to_worker, jobs) = channel::<Matcher>();
         let (results, from_worker) = channel();
-        let (is_json, shared) = (grammar.is_json(), vocabulary.clone());
+        let (compiled, shared) = (grammar.clone(), vocabulary.clone());
         let work = move || {
-            let first = begin(&grammar, &shared, tokenizer);
+            let first = begin(&compiled, &shared, tokenizer);
             let ready = first.is_ok();
             if results.send(first).is_err() || !ready {
                 return;
@@ -79,7 +81,7 @@ impl Constraint {
         let thread = std::thread::Builder::new().name("grammar".to_owned()).stack_size(STACK_BYTES);
         thread.spawn(work).map_err(|e| GrammarError::Thread(e.to_string()))?;
         let nesting = Nesting::default();
-        Ok(Constraint { is_json, vocabulary, matcher: None, to_worker, from_worker, nesting })
+        Ok(Constraint { grammar, vocabulary, matcher: None, to_worker, from_worker, nesting })
     }
 
     /// What the grammar forces at the very beginning, at most `left` tokens.
@@ -142,7 +144,7 @@ impl Constraint {
 
     /// Whether it has to be brought to an end, lest nobody can read it.
     pub fn is_too_deep(&self) -> bool {
-        self.is_json && self.nesting.depth > MAX_NESTING
+        self.grammar.is_json() && self.nesting.depth > MAX_NESTING
     }
 
     /// Tokens that complete the answer; `None` where none are found.
@@ -151,7 +153,9 @@ impl Constraint {
             self.wait().ok()?;
         }
         let (Some(matcher), Some(Ok(vocabulary))) = (&self.matcher, self.vocabulary.get()) else { return None };
-        finish::ending(matcher, &vocabulary.env, self.nesting)
+        let patterns = self.grammar.patterns();
+        let about = About { is_json: self.grammar.is_json(), nesting: self.nesting, patterns: &patterns };
+        finish::ending(matcher, vocabulary, &about)
     }
 
     fn forced(&mut self, left: usize) -> Result<Vec<TokenId>, SessionError> {

@@ -31,7 +31,7 @@ fn made(grammar: Grammar, most: usize, mut logits: impl FnMut(usize) -> f32) -> 
     let mut chosen = 0;
     while !constraint.is_complete() {
         if tokens.len() >= most || constraint.is_too_deep() {
-            tokens.extend(constraint.finish().expect("an end"));
+            tokens.extend(constraint.finish().unwrap_or_else(|| panic!("no end: {}", tokenizer.decode(&tokens))));
             break;
         }
         constraint.look_ahead();
@@ -85,10 +85,48 @@ fn an_answer_is_brought_to_an_end_wherever_it_is_cut_off() {
         let value: Value = serde_json::from_str(&made.text).unwrap_or_else(|e| panic!("{e}: {}", made.text));
         assert!(value["children"].is_array(), "{}", made.text);
     }
+    let large = json!({"type": "string", "pattern": "^(((a{1,900}){1,900}){1,900}b){1,900}$"});
+    for most in [1, 40] {
+        let text = made(Grammar::json(&large).expect("a grammar"), most, noise(1)).text;
+        assert!(text.starts_with("\"a") && text.ends_with("b\""), "{text}");
+    }
     let lark = "start: \"<\" word* \">\"\nword: /[a-z]+/ \" \"";
     for most in [1, 3, 8] {
         let text = made(Grammar::lark(lark).expect("a grammar"), most, noise(7)).text;
         assert!(text.starts_with('<') && text.ends_with('>'), "{text}");
+    }
+}
+
+#[test]
+fn what_a_text_has_to_hold_is_found_where_no_single_byte_leads_to_it() {
+    for pattern in ["a+b", "[0-9]{3}x", "invoice no", "q$", "[^ -~]"] {
+        let schema = json!({"type": "array", "items": {"type": "string", "pattern": pattern}, "minItems": 2});
+        for most in [1, 2, 3, 8] {
+            let text = made(Grammar::json(&schema).expect("a grammar"), most, noise(most as u64)).text;
+            let value: Vec<String> = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{pattern}: {e}: {text}"));
+            let regex = fancy_regex::Regex::new(pattern).expect("a pattern");
+            assert!(value.iter().all(|text| regex.is_match(text).expect("a verdict")), "{pattern}: {text}");
+        }
+    }
+    for most in [1, 2, 8] {
+        let text = made(Grammar::regex("[a-z ]*zq[a-z ]*").expect("a grammar"), most, noise(3)).text;
+        assert!(text.contains("zq"), "{text}");
+    }
+}
+
+#[test]
+fn lists_whose_links_hold_lists_end() {
+    let link = |value: Value, own: &str| {
+        let next = json!({"anyOf": [{"$ref": own}, {"type": "null"}]});
+        json!({"type": "object", "properties": {"value": value, "next": next}, "required": ["value", "next"]})
+    };
+    let inner = link(json!({"type": "string", "minLength": 54}), "#/$defs/inner");
+    let outer = link(json!({"$ref": "#/$defs/inner"}), "#/$defs/outer");
+    let schema = json!({"$ref": "#/$defs/outer", "$defs": {"inner": inner, "outer": outer}});
+    for most in [1, 3, 30] {
+        let made = made(Grammar::json(&schema).expect("a grammar"), most, noise(most as u64));
+        let value: Value = serde_json::from_str(&made.text).unwrap_or_else(|e| panic!("{e}: {}", made.text));
+        assert!(value["next"].is_null() && value["value"]["next"].is_null(), "{}", made.text);
     }
 }
 
@@ -136,7 +174,7 @@ fn text_never_becomes_a_special_token() {
 
 #[test]
 fn mistakes_are_told() {
-    for (text, words) in [("start: foo", "foo"), ("", "empty"), ("start: /[/", "regex")] {
+    for (text, words) in [("start: foo", "foo"), ("", "no start rule"), ("start: /[/", "regex")] {
         let Err(GrammarError::Text { problem }) = Grammar::lark(text) else { panic!("{text} was taken") };
         let problem = problem.to_string().to_lowercase();
         assert!(problem.contains(words), "{text}: {problem}");

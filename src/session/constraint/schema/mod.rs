@@ -25,7 +25,7 @@ const MAX_DEPTH: usize = 64;
 /// Schemas in all, after references are followed.
 const MAX_PARTS: usize = 20_000;
 /// Most items that an array, or characters that a text, may have to have.
-const MAX_LEAST: u64 = 4096;
+pub(super) const MAX_LEAST: u64 = 4096;
 /// What no context holds needs no upper limit.
 const NO_LIMIT: u64 = 1 << 20;
 /// Levels of a value of which the schema says nothing.
@@ -312,7 +312,11 @@ fn text(map: &Map<String, Value>, place: &Place) -> Result<Map<String, Value>, S
     if let Some(value) = map.get("pattern") {
         let text = value.as_str().filter(|text| text.len() <= MAX_PATTERN);
         let text = text.ok_or_else(|| place.value("pattern", value, "a regular expression of at most 4096 bytes"))?;
-        patterns.push(formats::ecma(text));
+        let pattern = formats::ecma(text);
+        if let Some(found) = least_bytes(&pattern).filter(|n| *n as u64 > MAX_LEAST) {
+            return Err(place.join("pattern").error(SchemaProblem::Long { found, allowed: MAX_LEAST }));
+        }
+        patterns.push(pattern);
     }
     if let Some(value) = map.get("format") {
         let name = value.as_str().ok_or_else(|| place.value("format", value, "a text"))?;
@@ -326,6 +330,11 @@ fn text(map: &Map<String, Value>, place: &Place) -> Result<Map<String, Value>, S
         out.insert("allOf".to_owned(), json!([{"type": "string", "pattern": second}]));
     }
     Ok(out)
+}
+
+/// The bytes of the shortest text that matches, where that is known: the engine compiles what nothing can match in time.
+pub(super) fn least_bytes(pattern: &str) -> Option<usize> {
+    regex_syntax::parse(pattern).ok()?.properties().minimum_len()
 }
 
 fn required(map: &Map<String, Value>, place: &Place) -> Result<Vec<String>, SchemaError> {

@@ -36,6 +36,8 @@ pub enum SchemaProblem {
     Crossed { lower: &'static str, low: String, upper: &'static str, high: String },
     #[error("`{keyword}` {found} is beyond what is enforced (at most {allowed})")]
     Size { keyword: &'static str, found: String, allowed: u64 },
+    #[error("it matches no text of fewer than {found} bytes (at most {allowed})")]
+    Long { found: usize, allowed: u64 },
     #[error("`minProperties` {found} needs as many names that are listed, since free ones may come twice")]
     FreeNames { found: u64 },
     #[error("it nests deeper than {allowed} levels")]

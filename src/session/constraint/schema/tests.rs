@@ -72,7 +72,7 @@ fn exploding_schemas_are_refused_soon() {
         deep,
         json!({"type": "object", "properties": many}),
         json!({"allOf": (0..24).map(halves).collect::<Vec<_>>()}),
-        json!({"type": "string", "pattern": "^(((a{1,900}){1,900}){1,900}b){1,900}$"}),
+        json!({"type": "string", "pattern": "^((((a{1000}){1000}){1000}){1000})$"}),
         json!({"type": "array", "items": {"type": "array", "items": {"type": "array", "items": {"minLength": 4000}, "minItems": 4000}, "minItems": 4000}, "minItems": 4000}),
     ];
     for schema in cases {
