@@ -179,6 +179,7 @@ whole, and none is overwritten. llama.cpp loads them, too.
 Examples:
   qlens convert Qwen2.5-VL-3B-Instruct qwen2.5-vl-3b-f16.gguf
   qlens convert Qwen2.5-VL-3B-Instruct qwen2.5-vl-3b-q8_0.gguf --type Q8_0 --mmproj-type Q8_0
+  qlens convert Qwen2.5-VL-3B-Instruct qwen2.5-vl-3b-q4_k_m.gguf --type Q4_K_M
   qlens convert Qwen2.5-VL-7B-Instruct-AWQ out.gguf --type BF16 --dry-run")]
     Convert(ConvertArgs),
     /// Download a model: the language model of a type, and its mmproj
@@ -249,10 +250,10 @@ pub struct DescribeArgs {
     #[arg(long, conflicts_with_all = ["each", "jsonl"])]
     pub json: bool,
     /// Ask about each file on its own, not about all of them together (so do --jsonl, --resume and --shard)
-    #[arg(long, conflicts_with = "as_clip")]
+    #[arg(long)]
     pub each: bool,
     /// Print a JSON object for each file, on a line of its own, as they come
-    #[arg(long, conflicts_with = "as_clip")]
+    #[arg(long)]
     pub jsonl: bool,
     /// Many files.
     #[command(flatten)]

@@ -524,7 +524,7 @@ fn convert(e: &ConvertError) -> Exit {
         ConvertError::Io { source, .. } => input(source),
         // What was read is no GGUF file: this is about the one that is written.
         ConvertError::Gguf(GgufError::Io { .. }) => Exit::Io,
-        ConvertError::Type { .. } => Exit::Usage,
+        ConvertError::Types(e) => quantize(e),
         _ => Exit::BadData,
     }
 }

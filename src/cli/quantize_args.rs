@@ -106,7 +106,11 @@ pub struct QuantizeArgs {
     pub json: bool,
 }
 
-fn parse_mix(typed: &str) -> Result<Mix, String> {
+/// A mix by its name.
+///
+/// # Errors
+/// There is none of that name.
+pub fn parse_mix(typed: &str) -> Result<Mix, String> {
     Mix::from_name(typed).ok_or_else(|| {
         let names: Vec<String> = Mix::ALL.iter().map(|mix| mix.name()).collect();
         format!("no such type (there are {})", names.join(", "))

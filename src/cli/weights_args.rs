@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use super::args::{MediaArgs, ModelArgs};
-use crate::gguf::GgmlType;
+use super::quantize_args::parse_mix;
+use crate::quantize::Mix;
 
 /// `qlens convert`.
 #[derive(Debug, Args)]
@@ -20,12 +20,12 @@ pub struct ConvertArgs {
     /// The vision model's file [default: mmproj-OUT.gguf beside OUT.gguf]
     #[arg(long, value_name = "GGUF")]
     pub mmproj: Option<PathBuf>,
-    /// The language model's type
-    #[arg(short, long = "type", value_name = "TYPE", default_value = "F16", value_parser = parser())]
-    pub ty: GgmlType,
+    /// The language model's type, as for `quantize`, such as Q4_K_M
+    #[arg(short, long = "type", value_name = "TYPE", default_value = "F16", value_parser = parse_mix)]
+    pub ty: Mix,
     /// The vision model's type
-    #[arg(long, value_name = "TYPE", default_value = "F16", value_parser = parser())]
-    pub mmproj_type: GgmlType,
+    #[arg(long, value_name = "TYPE", default_value = "F16", value_parser = parse_mix)]
+    pub mmproj_type: Mix,
     /// Convert only one of the two; with mmproj, OUT.gguf is the vision model's file
     #[arg(long, value_name = "WHICH", conflicts_with = "mmproj")]
     pub only: Option<Half>,
@@ -47,16 +47,6 @@ pub enum Half {
     Text,
     /// The vision model
     Mmproj,
-}
-
-/// The types that a checkpoint can be converted to.
-const TYPES: [GgmlType; 4] = [GgmlType::F32, GgmlType::F16, GgmlType::BF16, GgmlType::Q8_0];
-
-fn parser() -> impl TypedValueParser<Value = GgmlType> {
-    StringValueParser::new().try_map(|typed| {
-        let found = TYPES.into_iter().find(|ty| ty.name().eq_ignore_ascii_case(&typed));
-        found.ok_or_else(|| format!("must be {}", TYPES.map(GgmlType::name).join(", ")))
-    })
 }
 
 /// `qlens eval`.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::gguf::{GgmlType, GgufError};
 use crate::model::ModelError;
+use crate::quantize::QuantizeError;
 use crate::text::TextError;
 
 /// A checkpoint that can't be converted.
@@ -190,14 +191,9 @@ pub enum ConvertError {
         /// What is wrong with it.
         problem: TokenizerProblem,
     },
-    /// The tensors have no such type.
-    #[error("a model can't be converted to {ty}; {allowed}")]
-    Type {
-        /// The type.
-        ty: String,
-        /// The types that can be made.
-        allowed: String,
-    },
+    /// The tensors can't be made of such types.
+    #[error(transparent)]
+    Types(#[from] QuantizeError),
     /// The result could not be used: the tokenizer.
     #[error("{folder}: its tokenizer can't be used: {source}")]
     UnusableText {

@@ -13,6 +13,7 @@ use super::shard::Dtype;
 use super::{Conversion, ConvertError, some_of};
 use crate::gguf::{GgmlType, Gguf, GgufError, GgufWriter};
 use crate::model::{TextConfig, VisionConfig};
+use crate::quantize::{self, Mix, Rules};
 use crate::text::{ChatTemplate, Tokenizer};
 
 /// A GGUF file to be written.
@@ -73,6 +74,19 @@ impl FilePlan {
         let mut bytes = Vec::new();
         self.writer(false)?.write_to(&mut bytes, &name, &mut |_, _| Ok(()))?;
         Ok(Gguf::from_vec(&name, bytes)?)
+    }
+
+    /// Gives the matrices the types of a mix that has better ones for some; of the others [`Planner::plan`] has done it.
+    pub(super) fn choose_types(&mut self, folder: &Folder, mix: Mix) -> Result<(), ConvertError> {
+        if one_type(mix) {
+            return Ok(());
+        }
+        let tensors: Vec<(&str, &[usize])> = self.tensors.iter().map(|t| (t.name.as_str(), &t.dims[..])).collect();
+        let chosen = quantize::types(&self.head(folder)?, &tensors, &Rules::new(mix))?;
+        for (tensor, ty) in self.tensors.iter_mut().zip(chosen) {
+            tensor.ty = ty.unwrap_or(tensor.ty);
+        }
+        Ok(())
     }
 
     /// Whether what reads the language model's file will take its metadata.
@@ -143,7 +157,7 @@ fn awq_names(weight: &str) -> Option<[String; 3]> {
 
 impl Planner<'_> {
     /// Looks each tensor up and checks its shape and type. The order is the checkpoint's, as llama.cpp's converter keeps it.
-    pub fn plan(&self, wanted: &[Wanted], ty: GgmlType) -> Result<FilePlan, ConvertError> {
+    pub fn plan(&self, wanted: &[Wanted], mix: Mix) -> Result<FilePlan, ConvertError> {
         let mut missing = Vec::new();
         let mut found = Vec::new();
         for tensor in wanted {
@@ -172,7 +186,7 @@ impl Planner<'_> {
                 };
                 tensors.push(TensorPlan {
                     name: output.name.clone(),
-                    ty: type_of(output, ty),
+                    ty: type_of(output, mix),
                     dims: output.dims.clone(),
                     source: self.checkpoint.at(place).stored.name.clone(),
                     origin,
@@ -247,9 +261,15 @@ impl Planner<'_> {
     }
 }
 
-/// The type of a tensor in a file mostly of type `ty`: as llama.cpp's converter has it, so that its readers find what they
-/// expect.
-fn type_of(output: &Output, ty: GgmlType) -> GgmlType {
+/// Whether all matrices have the same type: files that llama.cpp's converter makes. All others come from its quantizer,
+/// which begins with one of them.
+fn one_type(mix: Mix) -> bool {
+    matches!(mix, Mix::F32 | Mix::F16 | Mix::BF16 | Mix::Q8_0)
+}
+
+/// The type of a tensor as llama.cpp's converter has it, so that its readers find what they expect.
+fn type_of(output: &Output, mix: Mix) -> GgmlType {
+    let ty = if one_type(mix) { mix.usual() } else { GgmlType::F32 };
     if output.dims.len() == 1 {
         return GgmlType::F32;
     }

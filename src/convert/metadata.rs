@@ -3,23 +3,14 @@
 use super::ConvertError;
 use super::hyper::{Text, Vision};
 use super::vocab::Vocab;
-use crate::gguf::{Array, GgmlType, StringArray, Value};
+use crate::gguf::{Array, StringArray, Value};
+use crate::quantize::Mix;
 
 /// Entries in the file's order.
 pub(super) type Entries = Vec<(String, Value)>;
 
 /// `general.quantization_version` of all files today.
 const QUANTIZATION_VERSION: u32 = 2;
-
-/// `general.file_type`: llama.cpp's number for a file mostly of this type.
-fn file_type(ty: GgmlType) -> u32 {
-    match ty {
-        GgmlType::F32 => 0,
-        GgmlType::F16 => 1,
-        GgmlType::BF16 => 32,
-        _ => 7,
-    }
-}
 
 struct Writer(Entries);
 
@@ -56,7 +47,7 @@ fn size_label(weights: u64) -> String {
 }
 
 /// The language model's file.
-pub(super) fn text(name: &str, t: &Text, vocab: Vocab, ty: GgmlType, weights: u64) -> Result<Entries, ConvertError> {
+pub(super) fn text(name: &str, t: &Text, vocab: Vocab, mix: Mix, weights: u64) -> Result<Entries, ConvertError> {
     let mut w = Writer(Vec::new());
     w.put("general.architecture", "qwen2vl");
     w.put("general.type", "model");
@@ -75,7 +66,7 @@ pub(super) fn text(name: &str, t: &Text, vocab: Vocab, ty: GgmlType, weights: u6
         w.put("qwen2vl.rope.scaling.factor", Value::F32(yarn.factor));
         w.number("qwen2vl.rope.scaling.original_context_length", yarn.original);
     }
-    w.number("general.file_type", file_type(ty));
+    w.number("general.file_type", mix.number());
     let sections: Vec<i32> = t.sections.iter().map(|&n| n as i32).chain([0]).collect();
     w.put("qwen2vl.rope.dimension_sections", sections.as_slice());
     w.number("general.quantization_version", QUANTIZATION_VERSION);
@@ -97,13 +88,13 @@ pub(super) fn text(name: &str, t: &Text, vocab: Vocab, ty: GgmlType, weights: u6
 }
 
 /// The vision tower's file.
-pub(super) fn vision(name: &str, v: &Vision, text_hidden: u32, ty: GgmlType, weights: u64) -> Entries {
+pub(super) fn vision(name: &str, v: &Vision, text_hidden: u32, mix: Mix, weights: u64) -> Entries {
     let mut w = Writer(Vec::new());
     w.put("general.architecture", "clip");
     w.put("general.type", "mmproj");
     w.put("general.name", name);
     w.put("general.size_label", size_label(weights).as_str());
-    w.number("general.file_type", file_type(ty));
+    w.number("general.file_type", mix.number());
     w.put("clip.has_vision_encoder", Value::Bool(true));
     w.number("clip.vision.projection_dim", text_hidden);
     w.number("clip.vision.image_size", v.image_size);

@@ -25,8 +25,7 @@ use folder::Folder;
 use hyper::Hyper;
 use vocab::Vocab;
 
-use crate::gguf::GgmlType;
-use crate::quant::encodes;
+use crate::quantize::Mix;
 
 /// Names of tensors that an error lists at most.
 const NAMED: usize = 3;
@@ -34,10 +33,10 @@ const NAMED: usize = 3;
 /// What to make of a checkpoint.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The type of the language model's matrices; `None` to leave the language model out.
-    pub text: Option<GgmlType>,
-    /// The type of the vision tower's matrices; `None` to leave the vision tower out.
-    pub vision: Option<GgmlType>,
+    /// The types of the language model's matrices; `None` to leave the language model out.
+    pub text: Option<Mix>,
+    /// The types of the vision tower's matrices; `None` to leave the vision tower out.
+    pub vision: Option<Mix>,
     /// The model's name; `None` for the folder's.
     pub name: Option<String>,
     /// Threads that convert.
@@ -63,9 +62,6 @@ impl Conversion {
     /// # Errors
     /// [`ConvertError`] says which file, setting or tensor is wrong, and how.
     pub fn prepare(folder: &Path, options: &Options) -> Result<Conversion, ConvertError> {
-        if let Some(ty) = [options.text, options.vision].into_iter().flatten().find(|&ty| !encodes(ty)) {
-            return Err(ConvertError::Type { ty: ty.name(), allowed: "F32, F16, BF16 and Q8_0 can be made".into() });
-        }
         let folder = Folder::open(folder)?;
         let hyper = Hyper::read(&folder, options.vision.is_some())?;
         let checkpoint = Checkpoint::open(&folder)?;
@@ -73,24 +69,26 @@ impl Conversion {
         let head = own_head(&folder, &hyper, &checkpoint, options.text.is_some(), &mut notes)?;
         let planner = file::Planner { folder: &folder, checkpoint: &checkpoint, awq: hyper.awq };
         let all = layout::text(&hyper.text, head);
-        let mut text = options.text.map(|ty| planner.plan(&all, ty)).transpose()?;
+        let mut text = options.text.map(|mix| planner.plan(&all, mix)).transpose()?;
         let pictures = hyper.vision.as_ref().map(|v| layout::vision(v, hyper.text.hidden));
         let mut vision = match (&pictures, options.vision) {
-            (Some(wanted), Some(ty)) => Some(planner.plan(wanted, ty)?),
+            (Some(wanted), Some(mix)) => Some(planner.plan(wanted, mix)?),
             _ => None,
         };
         // Of a part that isn't converted nothing is known to be surplus but what has its own beginning.
         let known = all.iter().chain(pictures.iter().flatten());
         planner.no_surplus(known, options.vision.is_none())?;
         let name = name(&folder, options);
-        if let (Some(plan), Some(ty)) = (&mut text, options.text) {
+        if let (Some(plan), Some(mix)) = (&mut text, options.text) {
             let vocab = Vocab::read(&folder, &hyper.config, hyper.text.vocab as usize)?;
-            plan.metadata = metadata::text(&name, &hyper.text, vocab, ty, plan.weights())?;
+            plan.metadata = metadata::text(&name, &hyper.text, vocab, mix, plan.weights())?;
             plan.check_text(&folder)?;
+            plan.choose_types(&folder, mix)?;
         }
-        if let (Some(plan), Some(ty), Some(v)) = (&mut vision, options.vision, &hyper.vision) {
-            plan.metadata = metadata::vision(&name, v, hyper.text.hidden, ty, plan.weights());
+        if let (Some(plan), Some(mix), Some(v)) = (&mut vision, options.vision, &hyper.vision) {
+            plan.metadata = metadata::vision(&name, v, hyper.text.hidden, mix, plan.weights());
             plan.check_vision(&folder)?;
+            plan.choose_types(&folder, mix)?;
         }
         Ok(Conversion { checkpoint, threads: options.threads.max(1), text, vision, notes })
     }

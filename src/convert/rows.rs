@@ -9,7 +9,7 @@ use super::awq::{Layer, PACK};
 use super::checkpoint::{Checkpoint, Found, Place};
 use super::shard::Dtype;
 use crate::gguf::GgmlType;
-use crate::quant::{QuantError, encode};
+use crate::quant::{QuantError, quantize_chunk};
 
 /// Numbers that are converted at a time, about: some megabytes, whatever the tensor's size.
 const NUMBERS: usize = 2 << 20;
@@ -130,13 +130,14 @@ fn in_parallel(
             let n = coded.len() / row_bytes;
             let numbers = &mut numbers[..n * row_len];
             decode(chunk, row, row_len, numbers);
-            for (r, (x, coded)) in numbers.chunks(row_len).zip(coded.chunks_mut(row_bytes)).enumerate() {
-                match encode(ty, x, coded) {
-                    Ok(()) => {}
-                    Err(QuantError::Range { at, value, .. }) => return Err(((row + r) * row_len + at, value)),
-                    Err(e) => unreachable!("type and lengths were checked: {e}"),
+            quantize_chunk(ty, numbers, row_len, None, coded).map_err(|e| match e {
+                QuantError::Range { at, value, .. } => (row * row_len + at, value),
+                // The scales of large weights don't fit: told by the largest of them.
+                _ => {
+                    let largest = numbers.iter().enumerate().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()));
+                    largest.map_or((row * row_len, 0.0), |(at, &x)| (row * row_len + at, x))
                 }
-            }
+            })?;
         }
         Ok(())
     };

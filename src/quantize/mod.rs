@@ -22,6 +22,6 @@ pub use collect::InputSquares;
 pub use error::QuantizeError;
 pub use importance::{Entry, Importance};
 pub use mix::Mix;
-pub use plan::{Plan, Planned};
+pub use plan::{Plan, Planned, types};
 pub use rules::Rules;
 pub use write::Progress;

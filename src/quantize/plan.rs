@@ -60,7 +60,8 @@ impl<'a> Plan<'a> {
     /// The file is of another architecture; a type can't be made, or not without importance; or a tensor would be quantized
     /// a second time without leave.
     pub fn new(source: &'a Gguf, rules: &Rules, importance: Option<&'a Importance>) -> Result<Plan<'a>, QuantizeError> {
-        let mut states = States::of(source, importance.is_some())?;
+        let names: Vec<&str> = source.tensors().map(Tensor::name).collect();
+        let mut states = States::of(source, &names, importance.is_some())?;
         let mut tensors: Vec<&Tensor> = source.tensors().collect();
         // llama.cpp's order, and the one in which its rules count.
         tensors.sort_by(|a, b| in_order(a.name(), b.name()));
@@ -97,12 +98,12 @@ struct States {
 }
 
 impl States {
-    fn of(source: &Gguf, importance: bool) -> Result<States, QuantizeError> {
-        let metadata = source.metadata();
+    /// `head` tells the model's shape, `names` all of its tensors.
+    fn of(head: &Gguf, names: &[&str], importance: bool) -> Result<States, QuantizeError> {
+        let metadata = head.metadata();
         let arch = metadata.require_str("general.architecture")?;
-        let values = |inside: fn(&str) -> bool| {
-            source.tensors().filter(|t| inside(t.name()) && Part::of(t.name()).is_value()).count()
-        };
+        let values =
+            |inside: fn(&str) -> bool| names.iter().filter(|name| inside(name) && Part::of(name).is_value()).count();
         let vision = State { values: values(of_vision), tied: true, importance, ..State::default() };
         let text = match arch {
             "clip" => State::default(),
@@ -115,14 +116,14 @@ impl States {
                     layers,
                     group: heads.checked_div(kv_heads).unwrap_or(0),
                     values: values(|name| !of_vision(name)),
-                    tied: source.tensor("output.weight").is_none(),
+                    tied: !names.contains(&"output.weight"),
                     importance,
                     large: arch == "qwen2" && layers == 80,
                     ..State::default()
                 }
             }
             other => {
-                let (file, found) = (source.name().to_owned(), other.chars().take(40).collect());
+                let (file, found) = (head.name().to_owned(), other.chars().take(40).collect());
                 return Err(QuantizeError::Architecture { file, found });
             }
         };
@@ -152,10 +153,7 @@ fn plan<'a>(
     if ty == tensor.ty() {
         return Ok(Planned { fallback, ..kept });
     }
-    if !quant::quantizes(ty) {
-        let built_without = !cfg!(feature = "ggml");
-        return Err(if built_without { QuantizeError::BuiltWithout { ty } } else { QuantizeError::NoTarget { ty } });
-    }
+    can_be_made(ty)?;
     let float = matches!(tensor.ty(), GgmlType::F32 | GgmlType::F16 | GgmlType::BF16);
     if !float && !rules.requantize {
         let (file, tensor) = (source.name().to_owned(), name.to_owned());
@@ -173,6 +171,41 @@ fn plan<'a>(
         });
     }
     Ok(Planned { tensor, ty, fallback, importance: weights })
+}
+
+/// The types that `rules` give tensors of these names and dimensions (the row's length first) in a model whose metadata is
+/// `head`'s; `None` for those that aren't quantized.
+///
+/// # Errors
+/// The model is of another architecture; or a type can't be made, or not without importance.
+pub fn types(head: &Gguf, tensors: &[(&str, &[usize])], rules: &Rules) -> Result<Vec<Option<GgmlType>>, QuantizeError> {
+    let names: Vec<&str> = tensors.iter().map(|(name, _)| *name).collect();
+    let mut states = States::of(head, &names, false)?;
+    let mut order: Vec<usize> = (0..tensors.len()).collect();
+    order.sort_by(|&a, &b| in_order(names[a], names[b]));
+    let mut types = vec![None; tensors.len()];
+    for at in order {
+        let (name, dims) = tensors[at];
+        if !rules.takes(name, dims) {
+            continue;
+        }
+        let state = if of_vision(name) { &mut states.vision } else { &mut states.text };
+        let (chosen, _) = rules.target(name, dims, state);
+        can_be_made(chosen)?;
+        if rules.needs_importance(name, chosen) {
+            return Err(QuantizeError::NeedsImportance { tensor: name.to_owned(), ty: chosen });
+        }
+        types[at] = Some(chosen);
+    }
+    Ok(types)
+}
+
+fn can_be_made(ty: GgmlType) -> Result<(), QuantizeError> {
+    match (quant::quantizes(ty), cfg!(feature = "ggml")) {
+        (true, _) => Ok(()),
+        (false, true) => Err(QuantizeError::NoTarget { ty }),
+        (false, false) => Err(QuantizeError::BuiltWithout { ty }),
+    }
 }
 
 /// First by the block's number (what is in none comes first), then by name.

@@ -168,6 +168,44 @@ fn smaller_types_keep_what_has_no_blocks_and_can_be_asked() {
     run(["describe", &picture, "-m", &model, "--max-tokens", "2", "-p", "Hi"]).answer();
 }
 
+#[cfg(feature = "ggml")]
+#[test]
+fn mixes_come_out_as_quantize_makes_them_of_the_converted_file() {
+    let folder = scratch();
+    Checkpoint::reference(false).save(&folder.path().join("in"));
+    let said = convert(folder.path(), &["--type", "q4_k_m", "--mmproj-type", "Q5_0"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    for (file, plain, mix) in [
+        ("model.gguf", "tiny-untied/model-f32.gguf", "Q4_K_M"),
+        ("mmproj-model.gguf", "tiny-untied/mmproj-f32.gguf", "Q5_0"),
+    ] {
+        let wanted = folder.path().join("wanted.gguf");
+        let args = [
+            "quantize".to_owned(),
+            reference(plain).display().to_string(),
+            wanted.display().to_string(),
+            mix.to_owned(),
+        ];
+        assert_eq!(run(args).code, Some(0));
+        let (a, b) =
+            (Gguf::open(&folder.path().join("out").join(file)).expect("opens"), Gguf::open(&wanted).expect("opens"));
+        for t in b.tensors() {
+            let found = a.tensor(t.name()).expect("there");
+            assert_eq!((found.ty(), found.dims()), (t.ty(), t.dims()), "{}", t.name());
+            assert!(found.bytes() == t.bytes(), "{} has other bytes", t.name());
+        }
+        assert_eq!(
+            a.metadata().require_u32("general.file_type").expect("there"),
+            b.metadata().require_u32("general.file_type").expect("there")
+        );
+        std::fs::remove_file(&wanted).expect("removed");
+    }
+    let model = folder.path().join("out/model.gguf").display().to_string();
+    run(["chat", "-m", &model, "--max-tokens", "2", "-p", "Hi"]).answer();
+    let small = convert(folder.path(), &["--type", "IQ1_S", "--only", "text", "--dry-run"]);
+    small.fails(2, &["IQ1_S", "needs an importance matrix"]);
+}
+
 #[test]
 fn one_half_alone_needs_no_more_than_its_own_files() {
     let folder = scratch();
@@ -223,7 +261,7 @@ fn wrong_types_and_places_are_told() {
     let folder = scratch();
     Checkpoint::reference(true).save(&folder.path().join("in"));
     let said = convert(folder.path(), &["--type", "Q9_X"]);
-    assert!(said.code == Some(2) && said.stderr.contains("must be F32, F16, BF16, Q8_0"), "{said:?}");
+    assert!(said.code == Some(2) && said.stderr.contains("no such type (there are F32, F16, BF16, Q8_0"), "{said:?}");
     let (here, nowhere) = (folder.path().join("in"), folder.path().join("nowhere/model.gguf"));
     let [here, nowhere] = [here, nowhere].map(|p| p.display().to_string());
     run(["convert", &here, &nowhere]).fails(74, &["nowhere"]);
