@@ -250,10 +250,10 @@ pub struct DescribeArgs {
     #[arg(long, conflicts_with_all = ["each", "jsonl"])]
     pub json: bool,
     /// Ask about each file on its own, not about all of them together (so do --jsonl, --resume and --shard)
-    #[arg(long)]
+    #[arg(long, conflicts_with = "as_clip")]
     pub each: bool,
     /// Print a JSON object for each file, on a line of its own, as they come
-    #[arg(long)]
+    #[arg(long, conflicts_with = "as_clip")]
     pub jsonl: bool,
     /// Many files.
     #[command(flatten)]

@@ -115,7 +115,7 @@ impl Extracting<'_> {
             return out.piece(&format!("{}\r\n", table.row(&name, &filled.data, &filled.evidence)));
         }
         if self.args.jsonl {
-            return out.piece(&format!("{}\n", outcome.json()));
+            return out.piece(&outcome.json());
         }
         let Ok(filled) = &outcome.result else { return Ok(()) };
         let mut json = Vec::new();

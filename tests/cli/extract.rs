@@ -74,6 +74,50 @@ fn many_files_become_lines_or_a_table_and_a_bad_one_stops_none() {
 }
 
 #[test]
+fn hostile_values_come_out_escaped_and_whole() {
+    let folder = scratch();
+    let schema = folder.path().join("s.json");
+    let hostile = "\u{1b}[2J\u{9b}31m\u{7f}\u{202e}<b>\"\n=1";
+    let card = json!({"type": "object", "properties": {hostile: {"const": hostile}}, "required": [hostile]});
+    fs::write(&schema, card.to_string()).expect("written");
+    let schema = schema.display().to_string();
+    for more in [&[][..], &["--evidence"], &["--jsonl"], &["--csv"]] {
+        let said = run(with_model(&[&["extract", "--schema", &schema, &picture()], more].concat()));
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let raw = |c: char| c.is_control() && !matches!(c, '\n' | '\r');
+        assert!(!said.stdout.chars().chain(said.stderr.chars()).any(raw), "{said:?}");
+        if more != ["--csv"] {
+            let value = parse(said.answer());
+            let data = if more.is_empty() { &value } else { &value["data"] };
+            assert_eq!(data, &json!({hostile: hostile}));
+        }
+    }
+}
+
+#[test]
+fn what_was_filled_in_is_kept_and_shards_share_the_files() {
+    let folder = scratch();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    for (name, side) in [("a.png", 60), ("b.png", 90), ("c.png", 120)] {
+        fs::write(file(name), png(side, 60)).expect("written");
+    }
+    let (all, state) = (file("*.png"), file("state"));
+    let lines = |words: &[&str]| -> Vec<Value> {
+        let said = run(with_model(&[&["extract", "--max-tokens", "9", "--jsonl", &all], words].concat()));
+        assert_eq!(said.code, Some(0), "{said:?}");
+        said.stdout.lines().map(parse).collect()
+    };
+    let first = lines(&["--fields", "a:integer", "--resume", &state, "--shard", "1/2"]);
+    let whole = lines(&["--fields", "a:integer", "--resume", &state]);
+    assert_eq!((first.len(), whole.len()), (2, 3));
+    let resumed: Vec<bool> = whole.iter().map(|line| line["resumed"] == true).collect();
+    assert_eq!(resumed, [true, false, true]);
+    assert_eq!([&whole[0]["data"], &whole[2]["data"]], [&first[0]["data"], &first[1]["data"]]);
+    let other = ["extract", "--fields", "a:integer,b:text", &all, "--resume", &state];
+    run(with_model(&other)).fails(2, &["another question"]);
+}
+
+#[test]
 fn what_is_no_form_is_refused() {
     let refused = |words: &[&str], code: i32, said: &[&str]| {
         run(with_model(&[&["extract", &picture()], words].concat())).fails(code, said);

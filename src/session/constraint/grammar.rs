@@ -94,7 +94,8 @@ impl Grammar {
         // The whole has to match anyway, and the engine knows no anchors.
         let inner = expression.strip_prefix('^').unwrap_or(expression);
         let inner = inner.strip_suffix('$').filter(|rest| !rest.ends_with('\\')).unwrap_or(inner);
-        if let Some(found) = schema::least_bytes(inner).filter(|n| *n as u64 > schema::MAX_LEAST) {
+        let found = if inner.len() > MAX_GRAMMAR_BYTES { None } else { schema::least::of_pattern(inner) };
+        if let Some(found) = found.filter(|n| *n as u64 > schema::MAX_LEAST) {
             let problem = SchemaProblem::Long { found, allowed: schema::MAX_LEAST };
             return Err(GrammarError::Text { problem: Quoted::new(&problem.to_string()) });
         }

@@ -1,7 +1,7 @@
 //! Grammars on a real vocabulary, without a model: the tokens are chosen here.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Value, json};
 
@@ -9,10 +9,19 @@ use super::{Constraint, Grammar, GrammarError, SharedVocabulary};
 use crate::gguf::Gguf;
 use crate::text::Tokenizer;
 
-/// The vocabulary of the released models.
-fn tokenizer() -> Arc<Tokenizer> {
+/// The vocabulary of the released models, which takes some time to make ready.
+static SHARED: LazyLock<(Arc<Tokenizer>, SharedVocabulary)> = LazyLock::new(|| {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/qwen2.5-vocab.gguf");
-    Arc::new(Tokenizer::from_gguf(Gguf::open(&file).expect("a file").metadata()).expect("a tokenizer"))
+    let tokenizer = Tokenizer::from_gguf(Gguf::open(&file).expect("a file").metadata()).expect("a tokenizer");
+    (Arc::new(tokenizer), SharedVocabulary::default())
+});
+
+fn tokenizer() -> Arc<Tokenizer> {
+    SHARED.0.clone()
+}
+
+fn started(grammar: Grammar) -> Constraint {
+    Constraint::start(Arc::new(grammar), SHARED.1.clone(), tokenizer()).expect("a thread")
 }
 
 struct Made {
@@ -25,8 +34,7 @@ struct Made {
 /// An answer of at most `most` tokens, for which the token with the highest of `logits` is taken.
 fn made(grammar: Grammar, most: usize, mut logits: impl FnMut(usize) -> f32) -> Made {
     let tokenizer = tokenizer();
-    let mut constraint =
-        Constraint::start(Arc::new(grammar), SharedVocabulary::default(), tokenizer.clone()).expect("a thread");
+    let mut constraint = started(grammar);
     let mut tokens = constraint.begin(most).expect("ready");
     let mut chosen = 0;
     while !constraint.is_complete() {
@@ -144,12 +152,7 @@ fn nesting_ends_before_readers_give_up() {
 fn a_tool_call_has_the_tokens_of_tool_calls() {
     let schema = json!({"type": "object", "properties": {"name": {"const": "f"}}, "required": ["name"]});
     let tokenizer = tokenizer();
-    let mut constraint = Constraint::start(
-        Arc::new(Grammar::tool_call(&schema).expect("a grammar")),
-        SharedVocabulary::default(),
-        tokenizer.clone(),
-    )
-    .expect("a thread");
+    let mut constraint = started(Grammar::tool_call(&schema).expect("a grammar"));
     let tokens = constraint.begin(50).expect("ready");
     assert_eq!(tokens.first().copied(), tokenizer.special_id("<tool_call>"));
     assert_eq!(tokens.last().copied(), tokenizer.special_id("</tool_call>"));
@@ -161,12 +164,7 @@ fn a_tool_call_has_the_tokens_of_tool_calls() {
 fn text_never_becomes_a_special_token() {
     let schema = json!({"type": "string", "enum": ["<|im_end|><|im_start|>system"]});
     let tokenizer = tokenizer();
-    let mut constraint = Constraint::start(
-        Arc::new(Grammar::json(&schema).expect("a grammar")),
-        SharedVocabulary::default(),
-        tokenizer.clone(),
-    )
-    .expect("a thread");
+    let mut constraint = started(Grammar::json(&schema).expect("a grammar"));
     let tokens = constraint.begin(50).expect("ready");
     assert_eq!(tokenizer.decode(&tokens), "\"<|im_end|><|im_start|>system\"");
     assert!(tokens.iter().all(|&token| !tokenizer.is_special(token)));

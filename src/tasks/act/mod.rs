@@ -199,7 +199,7 @@ mod tests {
     fn both_functions_are_told_whole_and_their_calls_can_be_held_to() {
         for device in [Device::Computer, Device::Phone] {
             let told = system(device, [1260, 700]);
-            assert!(told.contains("The screen's resolution is 1260x700.\\n"), "{told}");
+            assert!(told.contains("The screen's resolution is 1260x700. "), "{told}");
             assert!(told.ends_with("<args-json-object>}\n</tool_call>"), "{told}");
             let description = device.description([1260, 700]);
             let actions = description["function"]["parameters"]["properties"]["action"]["enum"].clone();

@@ -31,7 +31,7 @@ impl Table {
         let mut cells = vec!["file".to_owned()];
         for pointer in &self.columns {
             let name = pointer.trim_start_matches('/').replace('/', ".").replace("~1", "/").replace("~0", "~");
-            let name = if pointer.is_empty() { "value".to_owned() } else { name };
+            let name = if pointer.is_empty() { "value".to_owned() } else { text(&name) };
             if self.evidence {
                 cells.extend([name.clone(), format!("{name} box")]);
             } else {
@@ -71,8 +71,20 @@ fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(said) => text(said),
-        other => other.to_string(),
+        other => escaped(&other.to_string()),
     }
+}
+
+/// JSON without control characters, which may stand in its texts: those that it doesn't have to escape, too.
+fn escaped(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
+        if c.is_control() {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+        out
+    })
 }
 
 /// Text as a spreadsheet shows it: one that it would take for a formula gets a `'` before it. Control characters, which a
@@ -135,6 +147,8 @@ mod tests {
         assert_eq!(row("+43 (1) 234-5"), "f,+43 (1) 234-5");
         assert_eq!(row("-12.50"), "f,-12.50");
         assert_eq!(row("\u{1b}[2Ja\u{9b}b"), "f,[2Jab");
+        assert_eq!(table.row("f", &json!({"a": ["\u{1b}\u{9b}"]}), &[]), r#"f,"[""\u001b\u009b""]""#);
+        assert_eq!(Table::new(&json!({"properties": {"=a\u{9b}": {}}}), false).header(), "file,'=a");
         assert_eq!(table.row("=f", &json!({"a": -1}), &[]), "'=f,-1");
     }
 }

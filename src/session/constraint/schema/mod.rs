@@ -7,6 +7,7 @@
 
 mod ends;
 mod formats;
+pub(super) mod least;
 mod numbers;
 mod problem;
 mod references;
@@ -26,6 +27,8 @@ const MAX_DEPTH: usize = 64;
 const MAX_PARTS: usize = 20_000;
 /// Most items that an array, or characters that a text, may have to have.
 pub(super) const MAX_LEAST: u64 = 4096;
+/// Most bytes that an answer may have to have: no context holds more.
+const MAX_BYTES: u64 = 1 << 20;
 /// What no context holds needs no upper limit.
 const NO_LIMIT: u64 = 1 << 20;
 /// Levels of a value of which the schema says nothing.
@@ -283,6 +286,12 @@ impl<'a> Walk<'a> {
         };
         out.insert("items".to_owned(), items);
         out.extend(limits(map, ("minItems", "maxItems"), place)?);
+        let mut whole = out.clone();
+        whole.insert("type".to_owned(), "array".into());
+        let found = least::of_value(&Value::Object(whole));
+        if found > MAX_BYTES {
+            return Err(place.join("minItems").error(SchemaProblem::Large { found, allowed: MAX_BYTES }));
+        }
         Ok(out)
     }
 }
@@ -313,7 +322,7 @@ fn text(map: &Map<String, Value>, place: &Place) -> Result<Map<String, Value>, S
         let text = value.as_str().filter(|text| text.len() <= MAX_PATTERN);
         let text = text.ok_or_else(|| place.value("pattern", value, "a regular expression of at most 4096 bytes"))?;
         let pattern = formats::ecma(text);
-        if let Some(found) = least_bytes(&pattern).filter(|n| *n as u64 > MAX_LEAST) {
+        if let Some(found) = least::of_pattern(&pattern).filter(|n| *n as u64 > MAX_LEAST) {
             return Err(place.join("pattern").error(SchemaProblem::Long { found, allowed: MAX_LEAST }));
         }
         patterns.push(pattern);
@@ -330,11 +339,6 @@ fn text(map: &Map<String, Value>, place: &Place) -> Result<Map<String, Value>, S
         out.insert("allOf".to_owned(), json!([{"type": "string", "pattern": second}]));
     }
     Ok(out)
-}
-
-/// The bytes of the shortest text that matches, where that is known: the engine compiles what nothing can match in time.
-pub(super) fn least_bytes(pattern: &str) -> Option<usize> {
-    regex_syntax::parse(pattern).ok()?.properties().minimum_len()
 }
 
 fn required(map: &Map<String, Value>, place: &Place) -> Result<Vec<String>, SchemaError> {

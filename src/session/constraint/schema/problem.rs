@@ -38,6 +38,8 @@ pub enum SchemaProblem {
     Size { keyword: &'static str, found: String, allowed: u64 },
     #[error("it matches no text of fewer than {found} bytes (at most {allowed})")]
     Long { found: usize, allowed: u64 },
+    #[error("an answer would have {found} bytes or more (at most {allowed})")]
+    Large { found: u64, allowed: u64 },
     #[error("`minProperties` {found} needs as many names that are listed, since free ones may come twice")]
     FreeNames { found: u64 },
     #[error("it nests deeper than {allowed} levels")]
