@@ -18,6 +18,25 @@ fn files(folder: &Path) -> Vec<String> {
     names
 }
 
+/// Asserts that ggml's own reader finds in a file what ours does.
+#[cfg(feature = "ggml")]
+pub fn ggml_reads_alike(file: &str) {
+    let ours = qlens::gguf::Gguf::open(Path::new(file)).expect("our own file");
+    let theirs = ggml_sys::contents(Path::new(file)).unwrap_or_else(|| panic!("ggml can't read {file}"));
+    assert_eq!(theirs.entries, ours.metadata().iter().len(), "{file}");
+    let bytes = fs::read(file).expect("read");
+    let mut names: Vec<&str> = theirs.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    for tensor in &theirs.tensors {
+        let own = ours.tensor(&tensor.name).unwrap_or_else(|| panic!("{}", tensor.name));
+        assert_eq!(qlens::gguf::GgmlType::from_u32(tensor.ty), Some(own.ty()), "{}", tensor.name);
+        assert!(bytes[theirs.data_offset + tensor.offset..].starts_with(own.bytes()), "{}", tensor.name);
+    }
+    let mut own: Vec<&str> = ours.tensors().map(qlens::gguf::Tensor::name).collect();
+    names.sort_unstable();
+    own.sort_unstable();
+    assert_eq!(names, own, "{file}");
+}
+
 #[cfg(feature = "ggml")]
 #[test]
 fn a_pair_is_made_smaller_and_answers() {
@@ -31,6 +50,7 @@ fn a_pair_is_made_smaller_and_answers() {
     }
     assert_eq!(files(folder.path()), ["mmproj.gguf", "model.gguf"]);
     run(["describe", &picture(), "-m", &model, "--mmproj", &mmproj, "--max-tokens", "4"]).answer();
+    [&model, &mmproj].into_iter().for_each(|file| ggml_reads_alike(file));
     let made = json(run(["inspect", "--json", &model]).answer());
     assert_eq!(
         (&made["metadata"]["general.file_type"], &made["metadata"]["general.quantization_version"]),

@@ -33,7 +33,8 @@ pub struct Options {
 /// Tokenized text and pictures.
 pub struct Chunks(*mut sys::mtmd_input_chunks);
 
-fn path(path: &Path) -> Result<CString> {
+/// A path as the library takes it.
+pub fn path(path: &Path) -> Result<CString> {
     Ok(CString::new(path.to_string_lossy().as_bytes())?)
 }
 
@@ -91,6 +92,38 @@ impl Llama {
     pub fn n_vocab(&self) -> usize {
         // SAFETY: the model is loaded.
         unsafe { sys::llama_vocab_n_tokens(sys::llama_model_get_vocab(self.model)) }.max(0) as usize
+    }
+
+    /// The tokens of a text, special ones where it names them.
+    pub fn tokens(&self, text: &str) -> Result<Vec<i32>> {
+        let mut tokens = vec![0; text.len() + 8];
+        let (length, room) = (i32::try_from(text.len())?, i32::try_from(tokens.len())?);
+        // SAFETY: both lengths are those of what the pointers point to.
+        let n = unsafe {
+            let vocab = sys::llama_model_get_vocab(self.model);
+            sys::llama_tokenize(vocab, text.as_ptr().cast(), length, tokens.as_mut_ptr(), room, true, true)
+        };
+        ensure!(n >= 0, "llama_tokenize says {n}");
+        tokens.truncate(n as usize);
+        Ok(tokens)
+    }
+
+    /// The bytes that a token stands for.
+    pub fn bytes(&self, token: i32) -> Vec<u8> {
+        let mut bytes = vec![0u8; 512];
+        // SAFETY: the length is that of the buffer.
+        let n = unsafe {
+            let vocab = sys::llama_model_get_vocab(self.model);
+            sys::llama_token_to_piece(vocab, token, bytes.as_mut_ptr().cast(), bytes.len() as i32, 0, true)
+        };
+        bytes.truncate(n.max(0) as usize);
+        bytes
+    }
+
+    /// Whether an answer is over with this token.
+    pub fn ends(&self, token: i32) -> bool {
+        // SAFETY: the model is loaded.
+        unsafe { sys::llama_vocab_is_eog(sys::llama_model_get_vocab(self.model), token) }
     }
 
     /// Forgets all tokens.

@@ -4,6 +4,7 @@ mod compare;
 mod llama;
 mod logits;
 mod measure;
+mod quantize;
 mod report;
 mod table;
 
@@ -25,6 +26,10 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Write the logits after each token as 32-bit floats
     Logits(logits::LogitsArgs),
+    /// Quantize a file with llama.cpp's own quantizer, timed
+    Quantize(quantize::QuantizeArgs),
+    /// Go on from a prompt with the likeliest tokens
+    Generate(quantize::GenerateArgs),
 }
 
 fn main() -> Result<()> {
@@ -32,6 +37,8 @@ fn main() -> Result<()> {
         Command::Measure(args) => println!("{}", serde_json::to_string(&measure::run(&args)?)?),
         Command::Compare(args) => compare::run(&args)?,
         Command::Logits(args) => logits::run(&args)?,
+        Command::Quantize(args) => quantize::run(&args)?,
+        Command::Generate(args) => quantize::generate(&args)?,
     }
     Ok(())
 }

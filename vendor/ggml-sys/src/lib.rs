@@ -3,10 +3,13 @@
 //! Types are named by their numbers in GGUF files (ggml's `enum ggml_type`). Everything here is safe to call with any
 //! bytes and any numbers; what ggml would abort the process on is refused before it is called.
 
+mod file;
 mod raw;
 
 use std::borrow::Cow;
 use std::ffi::CStr;
+
+pub use file::{Contents, Stored, contents};
 
 /// The version of the quantization formats that is written (`general.quantization_version`).
 pub const QUANTIZATION_VERSION: u32 = raw::GGML_QNT_VERSION;
