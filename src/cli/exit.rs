@@ -1,18 +1,20 @@
 //! How a run ends: the one place where errors become exit codes and lines that people read.
 
+mod codes;
+
 use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+use codes::{convert, gguf, input, load, media, quantize, session, settings, store};
 
 use super::many::ResumeError;
 use super::repl::CommandError;
 use super::settings::SettingsError;
 use crate::convert::ConvertError;
 use crate::gguf::GgufError;
-use crate::kernels::KernelError;
-use crate::media::{MediaError, MediaErrorKind};
-use crate::model::ModelError;
+use crate::media::MediaError;
 use crate::quantize::QuantizeError;
 use crate::session::{GrammarError, LoadError, SavedError, SessionError};
 use crate::store::StoreError;
@@ -20,7 +22,6 @@ use crate::tasks::act::ActError;
 use crate::tasks::eval::EvalError;
 use crate::tasks::extract::{ExtractError, FieldsError};
 use crate::tasks::find::JournalError;
-use crate::text::TextError;
 
 /// The exit codes. 65 to 74 are those of BSD's `sysexits.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -492,124 +493,6 @@ impl From<ActError> for CliError {
             ActError::Session(error) => error.into(),
             other => CliError::Unheld(other.to_string()),
         }
-    }
-}
-
-fn settings(e: &SettingsError) -> Exit {
-    match e {
-        SettingsError::Io { .. } => Exit::Io,
-        SettingsError::Toml { .. } | SettingsError::Value { .. } => Exit::BadData,
-    }
-}
-
-fn store(e: &StoreError) -> Exit {
-    match e {
-        StoreError::Name { .. } | StoreError::Endpoint { .. } => Exit::Usage,
-        StoreError::NoSuchType { .. } | StoreError::Status { status: 401 | 403 | 404, .. } => Exit::NoModel,
-        StoreError::Io { .. }
-        | StoreError::Offline
-        | StoreError::Unreachable { .. }
-        | StoreError::Status { .. }
-        | StoreError::Answer { .. }
-        | StoreError::Broken { .. }
-        | StoreError::Length { .. }
-        | StoreError::Checksum { .. }
-        | StoreError::Space { .. }
-        | StoreError::Busy { .. } => Exit::Io,
-    }
-}
-
-fn convert(e: &ConvertError) -> Exit {
-    match e {
-        ConvertError::Io { source, .. } => input(source),
-        // What was read is no GGUF file: this is about the one that is written.
-        ConvertError::Gguf(GgufError::Io { .. }) => Exit::Io,
-        ConvertError::Types(e) => quantize(e),
-        _ => Exit::BadData,
-    }
-}
-
-fn gguf(e: &GgufError) -> Exit {
-    match e {
-        GgufError::Io { source, .. } => input(source),
-        _ => Exit::BadData,
-    }
-}
-
-fn quantize(e: &QuantizeError) -> Exit {
-    match e {
-        QuantizeError::Gguf(e) => gguf(e),
-        QuantizeError::Read { source, .. } => input(source),
-        QuantizeError::BuiltWithout { .. } => Exit::Failed,
-        QuantizeError::NoTarget { .. } | QuantizeError::Requantize { .. } | QuantizeError::NeedsImportance { .. } => {
-            Exit::Usage
-        }
-        QuantizeError::Architecture { .. }
-        | QuantizeError::NoEntry { .. }
-        | QuantizeError::EntryLength { .. }
-        | QuantizeError::Weight { .. }
-        | QuantizeError::Importance { .. } => Exit::BadData,
-    }
-}
-
-/// For a file that was named and could not be read.
-fn input(e: &io::Error) -> Exit {
-    use io::ErrorKind as K;
-    match e.kind() {
-        K::NotFound | K::PermissionDenied | K::IsADirectory | K::NotADirectory | K::InvalidFilename => Exit::NoInput,
-        K::InvalidData | K::UnexpectedEof => Exit::BadData,
-        _ => Exit::Io,
-    }
-}
-
-fn media(e: &MediaError) -> Exit {
-    match e.kind() {
-        MediaErrorKind::NoInput => Exit::NoInput,
-        MediaErrorKind::BadContent => Exit::BadData,
-        MediaErrorKind::Io => Exit::Io,
-        MediaErrorKind::Usage => Exit::Usage,
-        MediaErrorKind::Missing => Exit::Failed,
-    }
-}
-
-fn load(e: &LoadError) -> Exit {
-    match e {
-        LoadError::Gguf(e) => gguf(e),
-        LoadError::Model(e) => model(e),
-        LoadError::Text { .. } | LoadError::Vocabulary { .. } | LoadError::Pair { .. } => Exit::BadData,
-        LoadError::Kernel(e) => kernel(e),
-    }
-}
-
-fn kernel(e: &KernelError) -> Exit {
-    match e {
-        KernelError::UnknownIsa { .. } => Exit::Usage,
-        _ => Exit::Failed,
-    }
-}
-
-fn model(e: &ModelError) -> Exit {
-    match e {
-        ModelError::Gguf(e) => gguf(e),
-        ModelError::Kernel(e) => kernel(e),
-        ModelError::Interrupted => Exit::Interrupted,
-        _ => Exit::BadData,
-    }
-}
-
-fn session(e: &SessionError) -> Exit {
-    match e {
-        SessionError::Load(e) => load(e),
-        SessionError::Model(e) => model(e),
-        SessionError::Media(e) => media(e),
-        // These are about what was asked; all others about what the file holds.
-        SessionError::Text(TextError::ConversationLength { .. } | TextError::NoSentinel) => Exit::Failed,
-        SessionError::Text(_) => Exit::BadData,
-        SessionError::NoMmproj { .. } | SessionError::MediaTokens { .. } => Exit::NoModel,
-        SessionError::ContextFull { .. } | SessionError::Absent { .. } => Exit::Failed,
-        SessionError::Grammar(_) => Exit::BadData,
-        SessionError::Stuck { .. } | SessionError::Unfinished { .. } => Exit::Failed,
-        SessionError::Interrupted => Exit::Interrupted,
     }
 }
 

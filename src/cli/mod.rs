@@ -6,6 +6,7 @@ mod act;
 mod args;
 mod ask;
 mod bench;
+mod bench_args;
 mod chat;
 mod config;
 mod convert;
