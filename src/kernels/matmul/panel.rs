@@ -409,8 +409,8 @@ unsafe fn micro<F: BlockFormat, L: Lanes, const M: usize>(
                 }
                 if F::HAS_MIN {
                     let min = L::load(weights.min.as_ptr().add(at + v * L::WIDTH));
-                    for m in 0..M {
-                        sums[m][v] = L::fma(min, L::splat(*shifts.add(sub * x.lanes + m)), sums[m][v]);
+                    for (m, sums) in sums.iter_mut().enumerate() {
+                        sums[v] = L::fma(min, L::splat(*shifts.add(sub * x.lanes + m)), sums[v]);
                     }
                 }
             }
