@@ -48,6 +48,8 @@ def main():
     sign("4285", (168, 84), (238, 226, 202), (44, 86, 214), (8, 40)).save(out / "number.png")
     rng = random.Random("sample document 3")
     draw_document(rng, 280, 336)[1].save(out / "document.png")
+    rng = random.Random("sample page 10")
+    draw_document(rng, 224, 224)[1].save(out / "page.png")
     rng = random.Random("sample clip")
     while True:
         clip = clips.draw_clip(rng, 336, 336, 6)
