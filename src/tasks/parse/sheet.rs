@@ -152,7 +152,11 @@ fn letters(rect: &Rect, kind: Kind, text: &str) -> f64 {
     const LINE: f64 = 1.2;
     const MARKS: f64 = 1.2;
     let text = if text.is_empty() { "(figure)" } else { text };
+    let across = if kind == Kind::Table { table_width(text) } else { 0.0 };
     let fits = |size: f64| {
+        if kind == Kind::Table {
+            return across * size <= rect.width() && text.lines().count() as f64 * LINE * size <= rect.height();
+        }
         let room = rect.width() - if kind == Kind::List { MARKS * size } else { 0.0 };
         let per_line = (room / (WIDTH * size)).floor();
         // Words that don't fit whole leave some of a line empty.
@@ -166,6 +170,24 @@ fn letters(rect: &Rect, kind: Kind, text: &str) -> f64 {
     let largest: f64 = if kind == Kind::Figure { 28.0 } else { 400.0 };
     let sizes = std::iter::successors(Some(largest.min(rect.height() / LINE)), |size| Some(size * 0.96));
     sizes.take_while(|size| *size > 2.0).find(|size| fits(*size)).unwrap_or(2.0)
+}
+
+/// How wide a table is whose cells (between tabs) aren't broken into lines, in heights of a letter.
+fn table_width(text: &str) -> f64 {
+    // Tables hold figures and capitals, which are wider than running text; a cell has its padding and its border.
+    const WIDTH: f64 = 0.68;
+    const CELL: f64 = 0.6;
+    let mut columns: Vec<usize> = Vec::new();
+    for row in text.lines() {
+        for (i, cell) in row.split('\t').enumerate() {
+            let length = cell.chars().count();
+            match columns.get_mut(i) {
+                Some(widest) => *widest = length.max(*widest),
+                None => columns.push(length),
+            }
+        }
+    }
+    columns.iter().map(|&widest| widest as f64 * WIDTH + CELL).sum()
 }
 
 #[cfg(test)]
@@ -216,6 +238,8 @@ mod tests {
         assert!(letters(&rect, Kind::Heading, &"x".repeat(40)) < 18.0);
         assert!((2.0..10.0).contains(&letters(&rect, Kind::Paragraph, &"many words ".repeat(40))));
         assert!(letters(&rect, Kind::Figure, "") <= 28.0);
+        let table = letters(&rect, Kind::Table, "name\t12345678901234567890\nlonger\t1");
+        assert!((12.0..20.0).contains(&table), "{table}: its cells stand in one line each");
         let nothing = Rect { left: 0.0, top: 0.0, right: 0.1, bottom: 0.1 };
         assert_eq!(letters(&nothing, Kind::List, "x"), 2.0);
     }
