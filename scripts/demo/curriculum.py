@@ -21,8 +21,6 @@ STAGES = [
 # What a trained pair goes on with (`train.py --start`): everything at once, more print, pages and clips. It wants large steps: with
 # those of a CPU, a pair that a GPU had trained on only got worse.
 MORE = dict(name="more", seed="more", steps=1_000_000, look=0.2, sides=(2, 20, 400), things=5, text=0.5, asks=6, questions=ALL, budget=2600,
-            documents=0.15, clips=0.15,
-            clip_sides=(2, 6, 220, 8), full_clips=0.4, text_cost=60)
+            documents=0.15, clips=0.15, clip_sides=(2, 6, 220, 8), full_clips=0.4, text_cost=60)
 
-TOTAL = sum(s["steps"] for s in STAGES)
 COOL = 450           # the learning rate falls to nothing over this many steps at the end

@@ -32,8 +32,9 @@ pub fn run(args: &ExtractArgs, manner: &Manner) -> Result<(), CliError> {
     };
     let files = many::chosen(&args.files, &args.many, Accepted { documents: true })?;
     let engine = setup::engine(&args.model, KvKind::F16, manner)?;
-    let places = if args.evidence { "places" } else { "" };
-    let resume = many::resume(&args.many, "extract", (form.question(), places), &engine.value, &options)?;
+    // Pages that are drawn otherwise are other pictures, with other places.
+    let extra = format!("{} {}", args.pages.dpi, if args.evidence { "places" } else { "" });
+    let resume = many::resume(&args.many, "extract", (form.question(), &extra), &engine.value, &options)?;
     let table = args.csv.then(|| Table::new(form.schema(), args.evidence));
     let session = engine.value.new_session();
     let mut job = Extracting { args, form, options, session, table, begun: false, manner };
@@ -81,11 +82,11 @@ impl Job for Extracting<'_> {
 
     fn units(&self, opened: &Opened) -> Result<Vec<Unit>, CliError> {
         let all = Pages::default();
-        opened.pictures(None, self.args.pages.as_ref().unwrap_or(&all))
+        opened.pictures(None, self.args.pages.pages.as_ref().unwrap_or(&all))
     }
 
     fn work(&mut self, opened: &Opened, unit: Unit, progress: &mut Progress) -> Result<Filled, CliError> {
-        let picture = Medium::Picture(opened.picture(unit, f64::from(self.args.dpi))?);
+        let picture = Medium::Picture(opened.picture(unit, f64::from(self.args.pages.dpi))?);
         let wanted = (picture, self.args.evidence);
         let filled = self.form.fill(&mut self.session, wanted, &self.options, &mut |event| {
             progress.unseen(&event);

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::args::{ManyArgs, ModelArgs, SamplingArgs};
-use super::many::Pages;
-use super::task_args::SizeArgs;
+use super::task_args::{PageArgs, SizeArgs};
 
 /// What an answer has to be.
 #[derive(Debug, Args)]
@@ -50,12 +49,9 @@ pub struct ExtractArgs {
     /// Print for each file a JSON object with its name and the object, or the error, on a line of its own
     #[arg(long)]
     pub jsonl: bool,
-    /// Of documents, only these pages: 3, 2-5, or 1,4-
-    #[arg(long, value_name = "PAGES", value_parser = Pages::parse)]
-    pub pages: Option<Pages>,
-    /// Draw a document's pages with so many pixels an inch; places are told in these pixels
-    #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::value_parser!(u32).range(20..=1200))]
-    pub dpi: u32,
+    /// A document's pages.
+    #[command(flatten)]
+    pub pages: PageArgs,
     /// Many files.
     #[command(flatten)]
     pub many: ManyArgs,

@@ -71,7 +71,7 @@ pub fn run(args: &ParseArgs, manner: &Manner) -> Result<(), CliError> {
     let output = Output::new(args, files.len(), manner)?;
     let engine = setup::engine(&args.model, KvKind::F16, manner)?;
     let question = args.prompt.as_deref().unwrap_or(QUESTION);
-    let extra = format!("{} {:?}", args.dpi, args.system);
+    let extra = format!("{} {:?}", args.pages.dpi, args.system);
     let resume = many::resume(&args.many, "parse", (question, &extra), &engine.value, &options)?;
     let looker = Looker::new(&engine.value, options, args.system.clone());
     let mut job = Parsing { args, question, looker, output };
@@ -98,11 +98,11 @@ impl Job for Parsing<'_> {
     }
 
     fn units(&self, opened: &Opened) -> Result<Vec<Unit>, CliError> {
-        opened.pictures(None, &self.args.pages.clone().unwrap_or_default())
+        opened.pictures(None, &self.args.pages.pages.clone().unwrap_or_default())
     }
 
     fn work(&mut self, opened: &Opened, unit: Unit, progress: &mut Progress) -> Result<Looked, CliError> {
-        let picture = opened.picture(unit, self.args.dpi.into())?;
+        let picture = opened.picture(unit, self.args.pages.dpi.into())?;
         let mut on_event = |event: Event<'_>| {
             progress.unseen(&event);
             ControlFlow::Continue(())

@@ -103,12 +103,9 @@ pub struct ParseArgs {
     /// Cut out the figures, into this folder; what is written refers to them
     #[arg(long, value_name = "DIR")]
     pub figures: Option<PathBuf>,
-    /// Of documents, only these pages: 3, 2-5, or 1,4-
-    #[arg(long, value_name = "PAGES", value_parser = Pages::parse)]
-    pub pages: Option<Pages>,
-    /// Draw a document's pages with so many pixels an inch; boxes are told in these pixels
-    #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::value_parser!(u32).range(20..=1200))]
-    pub dpi: u32,
+    /// A document's pages.
+    #[command(flatten)]
+    pub pages: PageArgs,
     /// The question, instead of "QwenVL HTML"; it has to ask for that
     #[arg(short, long, value_name = "TEXT")]
     pub prompt: Option<String>,
@@ -127,6 +124,17 @@ pub struct ParseArgs {
     /// Picture sizes.
     #[command(flatten)]
     pub sizes: SizeArgs,
+}
+
+/// Which pages of documents, and how they are drawn.
+#[derive(Debug, Args)]
+pub struct PageArgs {
+    /// Of documents, only these pages: 3, 2-5, or 1,4-
+    #[arg(long, value_name = "PAGES", value_parser = Pages::parse)]
+    pub pages: Option<Pages>,
+    /// Draw a document's pages with so many pixels an inch; boxes are told in these pixels
+    #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::value_parser!(u32).range(20..=1200))]
+    pub dpi: u32,
 }
 
 /// What `qlens parse` writes.

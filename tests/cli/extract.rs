@@ -115,6 +115,9 @@ fn what_was_filled_in_is_kept_and_shards_share_the_files() {
     assert_eq!([&whole[0]["data"], &whole[2]["data"]], [&first[0]["data"], &first[1]["data"]]);
     let other = ["extract", "--fields", "a:integer,b:text", &all, "--resume", &state];
     run(with_model(&other)).fails(2, &["another question"]);
+    // Pages drawn at another density are other pictures.
+    let finer = ["extract", "--fields", "a:integer", "--max-tokens", "9", &all, "--resume", &state, "--dpi", "200"];
+    run(with_model(&finer)).fails(2, &["another set of options"]);
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl<'a> Output<'a> {
             self.notes(&title, parsed);
             let marked = self.annotate.is_some() || self.figures.is_some();
             if marked {
-                let picture = opened.picture(outcome.unit, self.args.dpi.into())?;
+                let picture = opened.picture(outcome.unit, self.args.pages.dpi.into())?;
                 let figures = self.cut(&outcome, &picture.image)?;
                 shown = self.marked(&outcome, &picture.image)?;
                 outcome = outcome.map(|parsed| Parsed { figures, ..parsed });

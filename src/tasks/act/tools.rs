@@ -119,6 +119,14 @@ What to do, one of:
 
 const PLACE: &str = "(x, y): pixels from the left edge and from the top edge.";
 
+fn status() -> Value {
+    json!({
+        "description": "Whether the task was done, for `action=terminate`.",
+        "type": "string",
+        "enum": ["success", "failure"],
+    })
+}
+
 fn computer_parameters() -> Value {
     json!({
         "properties": {
@@ -135,11 +143,7 @@ fn computer_parameters() -> Value {
             "coordinate": {"description": format!("{PLACE} For `action=mouse_move`, clicks and drags."), "type": "array"},
             "pixels": {"description": "How far to scroll, up if positive, down if negative. For `action=scroll`.", "type": "number"},
             "time": {"description": "The seconds, for `action=wait`.", "type": "number"},
-            "status": {
-                "description": "Whether the task was done, for `action=terminate`.",
-                "type": "string",
-                "enum": ["success", "failure"],
-            },
+            "status": status(),
         },
         "required": ["action"],
         "type": "object",
@@ -166,11 +170,7 @@ fn phone_parameters() -> Value {
                 "enum": ["Back", "Home", "Menu", "Enter"],
                 "type": "string",
             },
-            "status": {
-                "description": "Whether the task was done, for `action=terminate`.",
-                "type": "string",
-                "enum": ["success", "failure"],
-            },
+            "status": status(),
         },
         "required": ["action"],
         "type": "object",
