@@ -8,7 +8,7 @@ import clips
 import questions as Q
 from refusals import REFUSAL, unrelated
 from scenes import draw_crowd, draw_document, draw_picture, scaled
-from world import COLOURS, FACTOR, SHAPES
+from world import COLOURS, FACTOR, SHAPES, seen_size
 
 COLOUR_ID = {c: i + 1 for i, c in enumerate(COLOURS)}
 SHAPE_ID = {s: i + 1 for i, s in enumerate(SHAPES)}
@@ -40,10 +40,11 @@ class Sample:
 
 
 def picture_sample(rng, tw, th, stage):
-    """A picture of tw×th visual tokens and questions about it."""
+    """A picture drawn on tw×th times 28 pixels, as the model sees it, and questions about it."""
     width, height = tw * FACTOR, th * FACTOR
+    target = seen_size(width, height) if stage.get("enlarged") else (width, height)
     if rng.random() < stage.get("crowds", 0):
-        scene, image = draw_crowd(rng, width, height)
+        scene, image = scaled(*draw_crowd(rng, width, height), *target)
         return Sample(rng, np.asarray(image)[None, None], scene, [])
     native = (width, height)
     if rng.random() < 0.2:               # a size that has to be resized
@@ -58,7 +59,7 @@ def picture_sample(rng, tw, th, stage):
         n_things = 0 if alone else rng.randint(0 if n_lines else 1, stage["things"])
         scene, image = draw_picture(rng, *native, n_things, n_lines)
         weights = stage["questions"]
-    scene, image = scaled(scene, image, width, height)
+    scene, image = scaled(scene, image, *target)
     if "html" in weights:
         pairs = [(rng.choice(Q.HTML), Q.html(scene))] if rng.random() < 0.7 else []
         pairs += Q.questions_for(rng, scene, 1, {"read": 1, "text_box": 1})
@@ -238,7 +239,9 @@ class Stream:
             samples = [clip_sample(rng, tw, th, seconds, 2) for _ in range(b)]
         else:
             tw, th = self._size(rng, stage.get("most", 10000))
-            b = max(2, int(min(300 * self.scale, self.scale * stage["budget"] / (tw * th + stage["text_cost"]))))
+            width, height = seen_size(tw * FACTOR, th * FACTOR) if stage.get("enlarged") else (tw * FACTOR, th * FACTOR)
+            seen = width * height // FACTOR ** 2
+            b = max(2, int(min(300 * self.scale, self.scale * stage["budget"] / (seen + stage["text_cost"]))))
             samples = [picture_sample(rng, tw, th, stage) for _ in range(b)]
         return pack(self.tokens, samples)
 

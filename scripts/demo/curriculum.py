@@ -4,7 +4,7 @@ short answers, then everything."""
 SHORT = dict(describe=4, count=3, colour=2, shape=1.5, exists=1, ground=0.3, locate=4, point=1.5, read=4, unrelated=0.3)
 MIXED = dict(describe=4, count=3, colour=1.5, shape=1, exists=1, ground=0.4, locate=4, point=2, read=4, text_box=0.7, unrelated=0.5)
 LOOK = dict(describe=1)
-ALL = dict(describe=4, count=3, colour=1.5, shape=1, exists=1, ground=0.4, locate=4, point=2, read=5, text_box=1, form=0.8, unrelated=0.6)
+ALL = dict(describe=4, count=3, colour=1.5, shape=1, exists=1, ground=0.4, locate=4, point=2, read=7, text_box=1, form=0.8, unrelated=0.6)
 
 STAGES = [
     # sides: smallest, largest (in visual tokens of 28 pixels), most visual tokens; budget: visual tokens per step;
@@ -20,7 +20,7 @@ STAGES = [
 
 # What a trained pair goes on with (`train.py --start`): everything at once, more print, pages and clips. It wants large steps: with
 # those of a CPU, a pair that a GPU had trained on only got worse.
-MORE = dict(name="more", seed="more", steps=1_000_000, look=0.2, sides=(2, 20, 400), things=5, text=0.5, asks=6, questions=ALL, budget=2600,
-            documents=0.15, clips=0.15, clip_sides=(2, 6, 220, 8), full_clips=0.4, text_cost=60)
+MORE = dict(name="more", seed="more", steps=1_000_000, look=0.2, sides=(2, 20, 400), things=5, text=0.65, asks=6, questions=ALL, budget=2600,
+            documents=0.12, clips=0.08, enlarged=True, clip_sides=(2, 6, 220, 8), full_clips=0.4, text_cost=60)
 
 COOL = 450           # the learning rate falls to nothing over this many steps at the end

@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 from held_out import cases
-from scoring import boxes, document, iou, mean
+from scoring import boxes, document, iou, mean, moved
 
 TURN = Image.Transpose
 # What a viewer does by the EXIF mark is undone when the file is written.
@@ -66,10 +66,6 @@ def run(qlens, words, files):
     said = [json.loads(line) for line in done.stdout.splitlines()]
     assert [s["file"] for s in said] == [str(f) for f in files], "a line for each file, in their order"
     return said
-
-
-def moved(box, factors):
-    return [v * factors[k % 2] for k, v in enumerate(box)]
 
 
 def inside(places, said):

@@ -13,6 +13,7 @@ import torch
 
 from network import MEAN, PATCH, STD, Model, Size
 from tokens import Tokens
+from world import FACTOR, LEAST
 
 TEXT = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
         "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
@@ -111,6 +112,7 @@ def write_vision(model, path, kind):
     for key, value in (("image_size", 560), ("patch_size", PATCH), ("embedding_length", s.v_hidden), ("feed_forward_length", s.v_ffn),
                        ("block_count", s.v_depth), ("projection_dim", s.hidden), ("attention.head_count", s.v_heads), ("n_wa_pattern", s.v_every)):
         w.add_uint32(f"clip.vision.{key}", value)
+    w.add_uint32("clip.vision.image_min_pixels", LEAST * FACTOR ** 2)
     w.add_float32("clip.vision.attention.layer_norm_epsilon", s.eps)
     w.add_array("clip.vision.image_mean", list(MEAN))
     w.add_array("clip.vision.image_std", list(STD))

@@ -13,6 +13,7 @@ from evaluate import load
 from evaluate_program import write
 from generate import answers
 from held_out import cases
+from scoring import moved
 from tokens import Tokens
 
 TASKS = ["describe", "count", "colour", "boxes", "words", "numbers", "refusal"]
@@ -24,7 +25,7 @@ def true_answer(case):
     if case.task == "describe":
         return str(case.truth["answer"])
     if case.task == "boxes":
-        return str(Q.boxes_json([Q.Thing(*name.split()[::-1], box) for name, box in case.truth]))
+        return str(Q.boxes_json([Q.Thing(*name.split()[::-1], moved(box, case.factors)) for name, box in case.truth]))
     return str(case.truth)
 
 

@@ -3,12 +3,13 @@ import random
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 import clips
 import questions as Q
 from refusals import REFUSAL, unrelated
 from scenes import draw_document, draw_picture
-from world import FACTOR
+from world import FACTOR, seen_size
 
 SEED = "held out"
 SIZES = [(2, 2), (3, 3), (2, 8), (8, 2), (4, 4), (3, 6), (6, 6), (9, 5), (5, 16), (12, 3), (10, 10), (14, 9), (20, 5), (20, 20)]
@@ -27,10 +28,19 @@ class Case:
     sampled: list = None   # of a clip: the frames that a model at 2 frames a second sees
 
     @property
+    def factors(self):
+        """How much wider and higher the model sees a picture than it is drawn: what the places in its answers are in."""
+        drawn = self.frames[0].size
+        return [a / b for a, b in zip(drawn if self.rate else seen_size(*drawn), drawn)]
+
+    @property
     def pixels(self):
         """uint8 [groups, 1 or 2, H, W, 3], as the model gets them."""
         if not self.rate:
-            return np.asarray(self.frames[0])[None, None]
+            image = self.frames[0]
+            size = seen_size(*image.size)
+            image = image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
+            return np.asarray(image)[None, None]
         stack = np.stack([np.asarray(f) for f in self.sampled])
         return stack.reshape(-1, 2, *stack.shape[1:])
 

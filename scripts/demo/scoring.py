@@ -29,6 +29,11 @@ def iou(a, b):
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
+def moved(place, factors):
+    """Coordinates x, y, … times the factors of width and height."""
+    return [v * factors[k % 2] for k, v in enumerate(place)]
+
+
 def boxes(answer, truth):
     """Every true box with the best box of the same label that is left; a missing one counts 0, and so does one too many."""
     left = [(v.get("label"), v.get("bbox_2d")) for v in parsed(answer)]
@@ -63,13 +68,13 @@ def events(answer, truth):
     return {"start": float(good[0]), "times": sum(good) / 2}
 
 
-def document(answer, truth):
-    """Share of the page's lines that are in the HTML; and the mean overlap of its blocks."""
+def document(answer, truth, factors=(1, 1)):
+    """Share of the page's lines that are in the HTML; and the mean overlap of its blocks, of which the true ones are moved."""
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer))
     lines = sum(re.search(r"(?<!\S)" + re.escape(line) + r"(?!\S)", text) is not None for line in truth["lines"]) / len(truth["lines"])
     pattern = r'<(h1|p|table) data-bbox="(\d+) (\d+) (\d+) (\d+)"'
     want, got = re.findall(pattern, truth["html"]), re.findall(pattern, answer)
-    each = [max([iou([int(v) for v in w[1:]], [int(v) for v in g[1:]]) for g in got if g[0] == w[0]], default=0.0) for w in want]
+    each = [max([iou(moved(map(int, w[1:]), factors), [int(v) for v in g[1:]]) for g in got if g[0] == w[0]], default=0.0) for w in want]
     return {"lines": lines, "iou": sum(each) / len(each)}
 
 
@@ -77,8 +82,12 @@ def score(case, answer):
     answer = answer.strip()
     if case.task == "describe":
         return {"things": float(things_in(answer) == Counter(case.truth["things"])), "whole": float(answer == case.truth["answer"])}
-    if case.task in ("boxes", "points", "events", "document"):
-        return globals()[case.task](answer, case.truth)
+    if case.task in ("boxes", "points"):
+        return globals()[case.task](answer, [(name, moved(box, case.factors)) for name, box in case.truth])
+    if case.task == "document":
+        return document(answer, case.truth, case.factors)
+    if case.task == "events":
+        return events(answer, case.truth)
     if case.task == "count":
         return {"right": float(re.findall(r"\d+", answer) == re.findall(r"\d+", case.truth))}
     return {"right": float(answer == case.truth)}

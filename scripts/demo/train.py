@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from batches import CELL_COLUMNS, CELL_ROWS, CHARS, CHARS_IN_LINE, LINES, THINGS, Stream
+from batches import CELL_COLUMNS, CELL_ROWS, CHARS, CHARS_IN_LINE, LINES, THINGS, UNKNOWN, Stream
 from curriculum import COOL, MORE, STAGES
 from network import Fused, Model, Packed, Size
 from optimiser import optimisers
@@ -104,6 +104,7 @@ class Heads(nn.Module):
         states: hidden states of the openings after each layer, [b, p, hidden]."""
         rows, columns = ((batch["corner"][0, :, k] / 28).long() for k in (1, 0))
         here = states[AT - 1][:, first:first + len(rows)]
+        rows, columns = (own.masked_fill(own >= SIDE, UNKNOWN) for own in (rows, columns))
         known = [(self.row, rows), (self.column, columns)] + ([(self.second, batch["second"][0])] if "second" in batch else [])
         own = [(head(here).float(), where.expand(len(here), -1)) for head, where in known]
         at = sum(F.cross_entropy(scores.flatten(0, 1), where.flatten()) for scores, where in own)
@@ -294,6 +295,7 @@ def arguments():
     parser.add_argument("--start", type=Path, help="a folder with a GGUF pair to go on from where there is no checkpoint")
     parser.add_argument("--heads", type=Path, help="with --start: the checkpoint that its read-outs are in")
     parser.add_argument("--within", type=float, default=60, help="with --start: the minutes to go on for, in the later half ever slower")
+    parser.add_argument("--rate", type=float, default=1.0, help="so many times the learning rate: less for steps of a CPU after those of a GPU")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--scale", type=float, default=1.0, help="so many times as much in a step")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw")
@@ -318,7 +320,7 @@ def train(args, model, heads, optims, feed, spent, step, samples):
         if args.device == "cpu":
             share.look()
         minutes = spent + (time.time() - began) / 60
-        now = rate(minutes if args.start else step, total, cool) * min(1.0, (step - first + 1) / 100)
+        now = rate(minutes if args.start else step, total, cool) * min(1.0, (step - first + 1) / 100) * args.rate
         for o, lrs in zip(optims, base):
             for g, lr in zip(o.param_groups, lrs):
                 g["lr"] = lr * now

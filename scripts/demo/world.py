@@ -20,7 +20,18 @@ BACKGROUNDS = {
 SHAPES = ["circle", "square", "triangle", "diamond", "star", "cross", "ring", "heart"]
 PLURAL = {s: s + "s" for s in SHAPES} | {"cross": "crosses"}
 FACTOR = 28          # pixels per visual token: 14-pixel patches, merged 2×2
+LEAST = 196          # visual tokens of a picture, at least: smaller ones are enlarged before the model sees them (`image_min_pixels`)
 MIN_CONTRAST = 90    # between an object and every colour of its background
+
+
+def seen_size(width, height):
+    """Width and height as the model sees a picture: `smart_resize` of transformers' Qwen2VLImageProcessor with LEAST as its bound."""
+    least = LEAST * FACTOR * FACTOR
+    w, h = (max(FACTOR, round(side / FACTOR) * FACTOR) for side in (width, height))
+    if w * h < least:
+        grow = math.sqrt(least / (width * height))
+        w, h = (math.ceil(side * grow / FACTOR) * FACTOR for side in (width, height))
+    return w, h
 
 
 @dataclass

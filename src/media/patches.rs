@@ -22,6 +22,8 @@ pub struct PatchConfig {
     pub mean: [f32; 3],
     /// What each channel's levels are then divided by.
     pub std: [f32; 3],
+    /// Smaller pictures are enlarged to about this many pixels, where nothing else is asked for.
+    pub min_pixels: usize,
 }
 
 impl Default for PatchConfig {
@@ -33,6 +35,7 @@ impl Default for PatchConfig {
             merge_size: 2,
             mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
             std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
+            min_pixels: PixelBudget::DEFAULT.min_pixels,
         }
     }
 }

@@ -7,6 +7,8 @@ use crate::gguf::{Gguf, Metadata};
 const MAX_WIDTH: usize = 1 << 20;
 const MAX_LAYERS: usize = 1024;
 const MAX_HEADS: usize = 4096;
+/// The most that pictures are enlarged to: what larger ones are reduced to.
+const MAX_MIN_PIXELS: usize = 1280 * 28 * 28;
 
 /// The architecture of a single file that holds both the language model and the vision tower, as Ollama's converter writes
 /// it (ollama/ollama, `convert/convert_qwen25vl.go`): the tower's keys and tensors have names of their own.
@@ -70,6 +72,9 @@ pub struct VisionConfig {
     pub image_mean: [f32; 3],
     /// Standard deviation of the training pictures' channels, in units of 0…1.
     pub image_std: [f32; 3],
+    /// Smaller pictures are enlarged to about this many pixels, where nobody asks for another bound; the released models'
+    /// files don't say. It is transformers' `min_pixels`, under the name that llama.cpp has for it.
+    pub image_min_pixels: Option<usize>,
 }
 
 /// One file's metadata with the checks that every size goes through.
@@ -99,6 +104,11 @@ impl Keys<'_> {
             Ok(n) if (1..=max).contains(&n) => Ok(n),
             _ => Err(self.wrong(key, n, format!("between 1 and {max}"))),
         }
+    }
+
+    /// A size that may be absent.
+    fn optional(&self, key: &str, max: usize) -> Result<Option<usize>, ModelError> {
+        self.meta.u64(key)?.map(|_| self.size(key, max, None)).transpose()
     }
 
     /// A finite number above zero.
@@ -239,6 +249,7 @@ impl VisionConfig {
             projection_dim,
             image_mean: keys.triple(&key("image_mean"), [0.481_454_66, 0.457_827_5, 0.408_210_73])?,
             image_std: keys.triple(&key("image_std"), [0.268_629_54, 0.261_302_6, 0.275_777_1])?,
+            image_min_pixels: keys.optional(&key("image_min_pixels"), MAX_MIN_PIXELS)?,
         })
     }
 

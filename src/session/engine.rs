@@ -13,7 +13,7 @@ use super::pair::find_mmproj;
 use super::prompt::PadTokens;
 use crate::gguf::{GgmlType, Gguf, Tensor};
 use crate::kernels::{Cpu, KvType};
-use crate::media::PatchConfig;
+use crate::media::{PatchConfig, PixelBudget};
 use crate::model::{CpuCompute, LanguageModel, Precision, VisionConfig, VisionModel, Yarn, inside_language_model};
 use crate::quant;
 use crate::text::{ChatTemplate, Tokenizer};
@@ -251,6 +251,7 @@ impl Engine {
             merge_size: c.merge_size,
             mean: c.image_mean,
             std: c.image_std,
+            min_pixels: c.image_min_pixels.unwrap_or(PixelBudget::DEFAULT.min_pixels),
         })
     }
 

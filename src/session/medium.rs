@@ -51,13 +51,10 @@ pub struct MediaOptions {
 /// Tokens of one medium that a saved conversation may claim: more than any context holds.
 const MAX_TOKENS: usize = 1 << 24;
 
-/// The pixels of one token.
-const TOKEN_PIXELS: usize = 28 * 28;
-
 impl MediaOptions {
-    /// Where only one bound is given, the other's default gives way to it.
-    fn picture_budget(&self) -> PixelBudget {
-        let (min, max) = (4 * TOKEN_PIXELS, 1280 * TOKEN_PIXELS);
+    /// Where only one bound is given, the other's default gives way to it. The model says how small pictures may be.
+    fn picture_budget(&self, config: &PatchConfig) -> PixelBudget {
+        let (min, max) = (config.min_pixels, PixelBudget::DEFAULT.max_pixels);
         PixelBudget {
             min_pixels: self.min_pixels.unwrap_or(min.min(self.max_pixels.unwrap_or(min))),
             max_pixels: self.max_pixels.unwrap_or(max.max(self.min_pixels.unwrap_or(max))),
@@ -200,7 +197,7 @@ impl PreparedMedium {
     /// Resizes a picture, or plans a clip, for the model.
     pub fn new(source: &Medium, options: &MediaOptions, config: &PatchConfig) -> Result<PreparedMedium, SessionError> {
         match source {
-            Medium::Picture(picture) => Self::picture(picture, options.picture_budget(), config),
+            Medium::Picture(picture) => Self::picture(picture, options.picture_budget(config), config),
             Medium::Clip(clip, part) => {
                 let fit = options.fit && options.budget.is_none();
                 Self::clip(clip, *part, (options.clip_sampling(), fit), config)
