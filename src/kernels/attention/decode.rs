@@ -151,7 +151,7 @@ unsafe fn scores_of<L: Lanes, E: Element, const Q: usize, const K: usize>(
                     }
                 }
             }
-            l.store(block.scores.add(key * Q), l.sum_each(|i| acc[i / Q][i % Q]));
+            l.store(block.scores.add(key * Q), l.sum_each(acc.as_flattened()));
         }
     }
 }

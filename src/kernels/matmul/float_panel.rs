@@ -187,7 +187,10 @@ unsafe fn micro<L: Lanes, const M: usize>(tile: &mut FloatTile, chunk: &Chunk<'_
         let x: [*const f32; M] =
             std::array::from_fn(|m| chunk.x.x.as_ptr().add((token + m) * chunk.x.cols + chunk.start));
         let out: [*mut f32; M] = std::array::from_fn(|m| tile.sums.as_mut_ptr().add((token + m) * ROWS + row));
-        let mut sums: [[L::F; 2]; M] = std::array::from_fn(|m| [L::load(out[m]), L::load(out[m].add(L::WIDTH))]);
+        let mut sums = [[L::splat(0.0); 2]; M];
+        for (sums, out) in sums.iter_mut().zip(out) {
+            *sums = [L::load(out), L::load(out.add(L::WIDTH))];
+        }
         let w = tile.w.as_ptr().add(row);
         for column in 0..chunk.n {
             let w = w.add(column * ROWS);

@@ -44,7 +44,10 @@ pub(super) unsafe fn by_memory<F: BlockFormat + ?Sized>(bytes: &[u8]) -> ZmmSpan
     unpack_span::<F>(bytes, &mut codes);
     // SAFETY: loads stay within arrays of known length.
     unsafe {
-        let q = std::array::from_fn(|i| _mm512_loadu_si512(codes.q.as_ptr().add(64 * i).cast()));
+        let mut q = [_mm512_setzero_si512(); 4];
+        for (i, q) in q.iter_mut().enumerate() {
+            *q = _mm512_loadu_si512(codes.q.as_ptr().add(64 * i).cast());
+        }
         let (scale, min) = (_mm512_loadu_ps(codes.scale.as_ptr()), _mm512_loadu_ps(codes.min.as_ptr()));
         if F::SUB_LEN == 16 {
             return ZmmSpan { q, scale, min };
@@ -89,16 +92,17 @@ unsafe fn legacy<F: BlockFormat, const HIGH: bool>(bytes: &[u8]) -> ZmmSpan {
     let codes_at = F::BLOCK_BYTES - 16;
     // SAFETY: by the contract above; eight whole blocks are there.
     unsafe {
-        let q = std::array::from_fn(|i| {
+        // A loop, as in a closure instructions become calls.
+        let mut q = [_mm512_setzero_si512(); 4];
+        for (i, q) in q.iter_mut().enumerate() {
             let a = bytes.as_ptr().add(2 * i * F::BLOCK_BYTES);
             let b = a.add(F::BLOCK_BYTES);
-            let q = nibbles_of_two(a.add(codes_at), b.add(codes_at));
-            if !HIGH {
-                return q;
+            *q = nibbles_of_two(a.add(codes_at), b.add(codes_at));
+            if HIGH {
+                let bits = |p: *const u8| u64::from(p.add(codes_at - 4).cast::<u32>().read_unaligned());
+                *q = _mm512_mask_add_epi8(*q, bits(a) | bits(b) << 32, *q, _mm512_set1_epi8(16));
             }
-            let bits = |p: *const u8| u64::from(p.add(codes_at - 4).cast::<u32>().read_unaligned());
-            _mm512_mask_add_epi8(q, bits(a) | bits(b) << 32, q, _mm512_set1_epi8(16))
-        });
+        }
         let scale = scales_of_eight(bytes, F::BLOCK_BYTES, 0);
         let min = if F::HAS_MIN { scales_of_eight(bytes, F::BLOCK_BYTES, 2) } else { _mm512_setzero_ps() };
         ZmmSpan { q, scale, min }

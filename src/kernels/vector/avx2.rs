@@ -1,7 +1,6 @@
 //! Vectors of eight floats.
 
 use std::arch::x86_64::*;
-use std::array::from_fn;
 
 use super::Kernel;
 use super::Lanes;
@@ -91,16 +90,13 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn sum_each(self, get: impl Fn(usize) -> __m256) -> __m256 {
+    fn sum_each(self, v: &[__m256]) -> __m256 {
         // Four vectors become one of which lane `4 b + i` holds vector i's sum over the 128-bit block b; then the blocks.
-        let half = |q: usize| unsafe {
-            let [a, b, c, d] = from_fn(|i| get(4 * q + i));
-            let ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
-            let cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
-            let low = _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd);
-            _mm256_add_ps(low, _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd))
-        };
-        let (a, b) = (half(0), half(1));
+        let mut halves = [self.splat(0.0); 2];
+        for (half, v) in halves.iter_mut().zip(v.chunks_exact(4)) {
+            *half = sums_of_blocks(v[0], v[1], v[2], v[3]);
+        }
+        let [a, b] = halves;
         unsafe { _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b)) }
     }
 
@@ -108,7 +104,8 @@ impl Lanes for Avx2 {
     unsafe fn load_columns(self, p: *const f32, stride: usize) -> [__m256; 4] {
         // Vector i holds rows i and 4 + i in its two blocks, so that turning each block is all.
         let row = |i: usize| unsafe { _mm_loadu_ps(p.add(i * stride)) };
-        turn(from_fn(|i| unsafe { _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(row(i)), row(4 + i)) }))
+        let two = |i: usize| unsafe { _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(row(i)), row(4 + i)) };
+        turn([two(0), two(1), two(2), two(3)])
     }
 
     #[inline(always)]
@@ -119,6 +116,18 @@ impl Lanes for Avx2 {
             (0..4).for_each(|i| put(i, _mm256_castps256_ps128(rows[i])));
             (0..4).for_each(|i| put(4 + i, _mm256_extractf128_ps::<1>(rows[i])));
         }
+    }
+}
+
+/// In each 128-bit block, lane i becomes the sum of vector i's lanes of that block.
+#[inline(always)]
+#[allow(clippy::undocumented_unsafe_blocks)] // as above
+fn sums_of_blocks(a: __m256, b: __m256, c: __m256, d: __m256) -> __m256 {
+    unsafe {
+        let ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        let cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+        let low = _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd);
+        _mm256_add_ps(low, _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd))
     }
 }
 

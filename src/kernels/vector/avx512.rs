@@ -1,7 +1,6 @@
 //! Vectors of sixteen floats.
 
 use std::arch::x86_64::*;
-use std::array::from_fn;
 
 use super::Kernel;
 use super::Lanes;
@@ -91,16 +90,13 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn sum_each(self, get: impl Fn(usize) -> __m512) -> __m512 {
+    fn sum_each(self, v: &[__m512]) -> __m512 {
         // Four vectors at a time become one of which lane `4 b + i` holds vector i's sum over the 128-bit block b ...
-        let quarter = |q: usize| unsafe {
-            let [a, b, c, d] = from_fn(|i| get(4 * q + i));
-            let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-            let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
-            let low = _mm512_shuffle_ps::<0b01_00_01_00>(ab, cd);
-            _mm512_add_ps(low, _mm512_shuffle_ps::<0b11_10_11_10>(ab, cd))
-        };
-        let [a, b, c, d] = from_fn(quarter);
+        let mut quarters = [self.splat(0.0); 4];
+        for (quarter, v) in quarters.iter_mut().zip(v.chunks_exact(4)) {
+            *quarter = sums_of_blocks(v[0], v[1], v[2], v[3]);
+        }
+        let [a, b, c, d] = quarters;
         // ... and then the four blocks of each are summed, in the same way on the level of blocks.
         unsafe {
             let ab =
@@ -121,7 +117,7 @@ impl Lanes for Avx512 {
             let v = _mm512_insertf32x4::<2>(v, row(8 + i));
             _mm512_insertf32x4::<3>(v, row(12 + i))
         };
-        turn(from_fn(four))
+        turn([four(0), four(1), four(2), four(3)])
     }
 
     #[inline(always)]
@@ -134,6 +130,18 @@ impl Lanes for Avx512 {
             (0..4).for_each(|i| put(8 + i, _mm512_extractf32x4_ps::<2>(rows[i])));
             (0..4).for_each(|i| put(12 + i, _mm512_extractf32x4_ps::<3>(rows[i])));
         }
+    }
+}
+
+/// In each 128-bit block, lane i becomes the sum of vector i's lanes of that block.
+#[inline(always)]
+#[allow(clippy::undocumented_unsafe_blocks)] // as above
+fn sums_of_blocks(a: __m512, b: __m512, c: __m512, d: __m512) -> __m512 {
+    unsafe {
+        let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+        let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+        let low = _mm512_shuffle_ps::<0b01_00_01_00>(ab, cd);
+        _mm512_add_ps(low, _mm512_shuffle_ps::<0b11_10_11_10>(ab, cd))
     }
 }
 

@@ -53,8 +53,9 @@ pub(crate) trait Lanes: Copy + Send + Sync {
     /// Per lane: `yes` where `a < b`, else (also where either isn't a number) `no`.
     fn select_lt(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
 
-    /// Lane `i` becomes the sum of the lanes of `get(i)`; each sum in the same fixed order.
-    fn sum_each(self, get: impl Fn(usize) -> Self::V) -> Self::V;
+    /// Lane `i` becomes the sum of the lanes of `v[i]`, of `N`; each sum in the same fixed order. (No closure yields the
+    /// vectors: within one, instructions become calls.)
+    fn sum_each(self, v: &[Self::V]) -> Self::V;
 
     /// Reads 4 floats from each of `N` rows and turns them: lane `i` of vector `j` is `p[i * stride + j]`.
     ///

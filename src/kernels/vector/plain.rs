@@ -90,11 +90,8 @@ impl Lanes for Plain {
     }
 
     #[inline(always)]
-    fn sum_each(self, get: impl Fn(usize) -> V) -> V {
-        from_fn(|i| {
-            let v = get(i);
-            (v[0] + v[2]) + (v[1] + v[3])
-        })
+    fn sum_each(self, v: &[V]) -> V {
+        from_fn(|i| (v[i][0] + v[i][2]) + (v[i][1] + v[i][3]))
     }
 
     #[inline(always)]
