@@ -1,4 +1,5 @@
-//! Times matrix products: `bench_matmul [TYPE,…] [TOKENS,…] [ISA,…] [THREADS,…]`.
+//! Times matrix products: `bench_matmul [TYPE,…] [TOKENS,…] [ISA,…] [THREADS,…] [COPIES]`: with one copy the
+//! weights stay in the last cache.
 //!
 //! Prints TOPS (two operations per weight and token) and the rate at which weights are read, beside the rate at which the
 //! same threads can read memory at all (sums of the same bytes).
@@ -60,6 +61,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tokens: Vec<usize> = list(1, "1,32,256,512").iter().map(|t| t.parse()).collect::<Result<_, _>>()?;
     let isas = list(2, "avx512,avx2");
     let threads: Vec<usize> = list(3, "1,2").iter().map(|t| t.parse()).collect::<Result<_, _>>()?;
+    let most: usize = list(4, "24")[0].parse()?;
     let mut rng = fastrand::Rng::with_seed(1);
     let words = vec![1u64; 32 << 20];
     for &threads in &threads {
@@ -73,7 +75,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for (rows, cols) in SHAPES {
             // Several matrices, so that weights come from memory and not from a cache.
             let bytes = rows * ty.row_bytes(cols).ok_or("row length")?;
-            let copies = ((600 << 20) / bytes).clamp(1, 24);
+            let copies = ((600 << 20) / bytes).clamp(1, most.max(1));
             let matrices: Vec<Matrix> =
                 (0..copies).map(|_| weights(ty, rows, cols, &mut rng)).collect::<Result<_, _>>()?;
             for &n in &tokens {
