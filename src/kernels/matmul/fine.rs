@@ -7,12 +7,37 @@
 //! ```text
 //! vector 0: columns 0, 2, …, 14      vector 1: 16, 18, …, 30      vector 2: 1, 3, …, 15      vector 3: 17, 19, …, 31
 //! ```
+//!
+//! Q4_K's bytes hold a column of 32 in their low halves and one of the next 32 in their high ones. For it the same eighths
+//! are [paired](Order::Paired) otherwise, so that its words needn't be moved:
+//!
+//! ```text
+//! vector 0: the even columns of the first and the third 32      vector 1: of the second and the fourth
+//! vectors 2 and 3: the odd ones alike
+//! ```
 
+use crate::gguf::GgmlType;
 use crate::kernels::Isa;
 use crate::quant::{QK_FINE, quantize_fine};
 
 /// Columns of a [`FineSpan`].
 pub(super) const SPAN: usize = QK_FINE;
+
+/// An order of codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Of 32 columns after 32.
+    Straight = 0,
+    /// As Q4_K wants it.
+    Paired = 1,
+}
+
+impl Order {
+    /// The order in which products with weights of this type read codes.
+    pub fn of(isa: Isa, codes: GgmlType) -> Order {
+        if isa != Isa::Scalar && codes == GgmlType::Q4_K { Order::Paired } else { Order::Straight }
+    }
+}
 
 /// 256 numbers of one token.
 #[derive(Clone, Copy, Default)]
@@ -39,6 +64,19 @@ impl FineSpan {
     pub fn place(column: usize) -> (usize, usize) {
         let (half, block, at) = (column / 128, column % 128 / 32, column % 32);
         (4 * half + at / 16 + 2 * (at % 2), 8 * block + at % 16 / 2)
+    }
+
+    /// From straight to paired.
+    #[inline(always)]
+    fn pair(&mut self) {
+        for four in self.q.as_chunks_mut::<4>().0 {
+            for v in [0, 2] {
+                let eighths = |q: &[i16; 32]| -> [[i16; 8]; 4] { std::array::from_fn(|i| q.as_chunks::<8>().0[i]) };
+                let (a, b) = (eighths(&four[v]), eighths(&four[v + 1]));
+                four[v].as_chunks_mut::<8>().0.copy_from_slice(&[a[0], b[0], a[2], b[2]]);
+                four[v + 1].as_chunks_mut::<8>().0.copy_from_slice(&[a[1], b[1], a[3], b[3]]);
+            }
+        }
     }
 
     #[inline(always)]
@@ -99,7 +137,16 @@ fn quantize_body(x: &[f32], out: &mut [FineSpan]) {
     }
 }
 
-/// Quantizes a token's row.
+/// A token's spans, `from` straight, in paired order.
+///
+/// # Panics
+/// Their numbers differ.
+pub(super) fn pair(from: &[FineSpan], to: &mut [FineSpan]) {
+    to.copy_from_slice(from);
+    to.iter_mut().for_each(FineSpan::pair);
+}
+
+/// Quantizes a token's row, in straight order.
 ///
 /// # Panics
 /// `out` has another number of spans than `x` fills.
@@ -141,6 +188,14 @@ mod tests {
                 let (v, i) = FineSpan::place(column % SPAN);
                 let wanted = x.get(column).copied().unwrap_or(0.0);
                 assert!((f32::from(s.q[v][i]) * s.d - wanted).abs() <= 0.5 / 32766.0, "{isa:?} column {column}");
+            }
+            let mut paired = [FineSpan::default(); 2];
+            pair(&spans, &mut paired);
+            for column in 0..2 * SPAN {
+                let (block, at) = (column % 128 / 32, column % 32);
+                let (vector, i) = (column % SPAN / 128 * 4 + block % 2 + 2 * (at % 2), 16 * (block / 2) + at / 2);
+                let (v, straight) = FineSpan::place(column % SPAN);
+                assert_eq!(paired[column / SPAN].q[vector][i], spans[column / SPAN].q[v][straight], "column {column}");
             }
             let sum = |s: &FineSpan| s.q.iter().flatten().map(|&q| f32::from(q)).sum::<f32>();
             for s in &spans {

@@ -27,7 +27,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use fine::Fine;
+use fine::{Fine, Order};
 use packed::Packed;
 pub(crate) use prepare::MatMulScratch;
 use prepare::{Floats, Quantized, Shape, Wanted};
@@ -169,7 +169,8 @@ struct Job<'a> {
 struct Inputs<'a> {
     floats: Floats<'a>,
     quantized: Quantized<'a>,
-    fine: Fine<'a>,
+    /// In each [`Order`].
+    fine: [Fine<'a>; 2],
     tokens: usize,
     /// Whether rows are read one by one.
     few: bool,
@@ -241,7 +242,7 @@ impl Cpu {
         let few = tokens <= FEW_TOKENS && jobs.iter().all(|j| j.weight.packed.is_none());
         let shape = Shape { tokens, cols, few };
         let s = &mut scratch.matmul;
-        s.prepare(self, input, shape, jobs.iter().map(|j| Wanted::by(j.weight)));
+        s.prepare(self, input, shape, jobs.iter().map(|j| Wanted::by(self.isa(), j.weight)));
         let floats = s.floats(input, cols);
         if let Some(observer) = self.observer.get() {
             for job in jobs.iter() {
@@ -308,7 +309,10 @@ fn run_task(isa: Isa, inputs: &Inputs<'_>, job: &Job<'_>, rows: Range<usize>) {
         match (weight.is_float(), inputs.few) {
             (true, true) => float_rows::run(isa, &inputs.floats, inputs.tokens, target),
             (true, false) => float_panel::run(isa, &inputs.floats, inputs.tokens, target, floats),
-            (false, true) => rows::run(isa, inputs.fine, inputs.tokens, target),
+            (false, true) => {
+                let order = Order::of(isa, weight.codes_ty());
+                rows::run(isa, inputs.fine[order as usize], inputs.tokens, target);
+            }
             (false, false) => panel::run(isa, &inputs.quantized, inputs.tokens, target, tile),
         }
     });

@@ -1,7 +1,7 @@
 //! Getting the input of a product ready: the row operation, and quantization to 8 bits where the weights want it.
 
 use super::Input;
-use super::fine::{self, Fine, FineSpan};
+use super::fine::{self, Fine, FineSpan, Order};
 use crate::kernels::elementwise::{gelu_row, rms_norm_row, swiglu_row};
 use crate::kernels::split::Parts;
 use crate::kernels::{Cpu, Isa};
@@ -26,8 +26,8 @@ pub(crate) struct MatMulScratch {
     floats: Vec<f32>,
     /// `[tokens, stride]`
     q: Vec<i8>,
-    /// Few tokens' codes, `[tokens, stride / 256]`.
-    fine: Vec<FineSpan>,
+    /// Few tokens' codes, `[tokens, stride / 256]`, in each [`Order`].
+    fine: [Vec<FineSpan>; 2],
     /// `[tokens, stride / 32]`
     d: Vec<f32>,
     /// The same, `[stride / 32, lanes]`.
@@ -56,15 +56,16 @@ pub(super) struct Shape {
 /// What a matrix wants of its input.
 pub(super) enum Wanted {
     Floats,
-    Codes(Kind),
+    Codes(Kind, Order),
 }
 
 impl Wanted {
-    pub fn by(m: &Matrix) -> Wanted {
+    pub fn by(isa: Isa, m: &Matrix) -> Wanted {
         if m.is_float() {
             return Wanted::Floats;
         }
-        with_format!(m.codes_ty(), F => Wanted::Codes(Kind::of::<F>()), _ => Wanted::Floats)
+        let order = Order::of(isa, m.codes_ty());
+        with_format!(m.codes_ty(), F => Wanted::Codes(Kind::of::<F>(), order), _ => Wanted::Floats)
     }
 }
 
@@ -147,13 +148,14 @@ impl MatMulScratch {
         if transformed {
             grow(&mut self.floats, tokens * cols);
         }
-        let (float, quantized) = self.make_room(shape, wanted);
+        let Uses { float, quantized, paired } = self.make_room(shape, wanted);
         if !(quantized || float && transformed) {
             return;
         }
         let floats = Parts::new(&mut self.floats);
         let (q, d, sums) = (Parts::new(&mut self.q), Parts::new(&mut self.d), Parts::new(&mut self.sums));
-        let (fine, d_turned) = (Parts::new(&mut self.fine), Parts::new(&mut self.d_turned));
+        let [straight, other] = &mut self.fine;
+        let (fine, other, d_turned) = (Parts::new(straight), Parts::new(other), Parts::new(&mut self.d_turned));
         // As many as there are jobs on one input, at most.
         let mut list: [Option<OffsetParts<'_>>; 8] = Default::default();
         for (slot, o) in list.iter_mut().zip(&mut self.offsets[..self.kinds]) {
@@ -175,8 +177,14 @@ impl MatMulScratch {
                 };
                 if quantized && few {
                     let per_token = stride / fine::SPAN;
+                    let part = t * per_token..(t + 1) * per_token;
                     // SAFETY: tasks have different tokens.
-                    fine::quantize(cpu.isa(), row, unsafe { fine.part(t * per_token..(t + 1) * per_token) });
+                    let spans = unsafe { fine.part(part.clone()) };
+                    fine::quantize(cpu.isa(), row, spans);
+                    if paired {
+                        // SAFETY: as above.
+                        fine::pair(spans, unsafe { other.part(part) });
+                    }
                 } else if quantized {
                     let part = |n: usize| t * stride / n..(t + 1) * stride / n;
                     // SAFETY: tasks have different tokens.
@@ -198,16 +206,17 @@ impl MatMulScratch {
         });
     }
 
-    /// Grows the arrays for quantized inputs; says whether floats and codes are wanted.
-    fn make_room(&mut self, shape: Shape, wanted: impl Iterator<Item = Wanted>) -> (bool, bool) {
+    /// Grows the arrays for quantized inputs; says what is wanted.
+    fn make_room(&mut self, shape: Shape, wanted: impl Iterator<Item = Wanted>) -> Uses {
         let Shape { tokens, few, .. } = shape;
-        let (mut float, mut quantized, mut kinds) = (false, false, 0);
+        let (mut uses, mut kinds) = (Uses::default(), 0);
         for w in wanted {
-            let Wanted::Codes(kind) = w else {
-                float = true;
+            let Wanted::Codes(kind, order) = w else {
+                uses.float = true;
                 continue;
             };
-            quantized = true;
+            uses.quantized = true;
+            uses.paired |= few && order == Order::Paired;
             // Few tokens take the sums as they are.
             if !few && !self.offsets[..kinds].iter().any(|o| o.kind == kind) {
                 if self.offsets.len() == kinds {
@@ -222,16 +231,17 @@ impl MatMulScratch {
             }
         }
         let len = tokens * self.stride;
-        if quantized && few {
-            grow(&mut self.fine, len / fine::SPAN);
-        } else if quantized {
+        if uses.quantized && few {
+            grow(&mut self.fine[0], len / fine::SPAN);
+            grow(&mut self.fine[1], if uses.paired { len / fine::SPAN } else { 0 });
+        } else if uses.quantized {
             grow(&mut self.q, len);
             grow(&mut self.d, len / QK8);
             grow(&mut self.d_turned, self.lanes * self.stride / QK8);
             grow(&mut self.sums, len / (QK8 / 2));
         }
         self.kinds = kinds;
-        (float, quantized)
+        uses
     }
 
     /// The input as float32: the caller's own where nothing is done to it.
@@ -247,10 +257,20 @@ impl MatMulScratch {
         Quantized { q: &self.q, d: &self.d_turned, offsets, stride: self.stride, lanes: self.lanes }
     }
 
-    /// Few tokens' input in 15 bits.
-    pub(super) fn fine(&self) -> Fine<'_> {
-        Fine { spans: &self.fine, per_token: self.stride / fine::SPAN }
+    /// Few tokens' input in 15 bits, in each order.
+    pub(super) fn fine(&self) -> [Fine<'_>; 2] {
+        let of = |order: Order| Fine { spans: &self.fine[order as usize], per_token: self.stride / fine::SPAN };
+        [of(Order::Straight), of(Order::Paired)]
     }
+}
+
+/// What is made of an input.
+#[derive(Default)]
+struct Uses {
+    float: bool,
+    quantized: bool,
+    /// Whether few tokens' codes are read in paired order, too.
+    paired: bool,
 }
 
 /// [`Offsets`] that tasks fill.

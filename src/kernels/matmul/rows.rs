@@ -312,9 +312,10 @@ mod x86 {
         unsafe {
             let mut all = all;
             let first = dot(_mm512_madd_epi16(w[0], q[0]), w[2], q[2]);
-            let second = if F::SUB_LEN == 16 { _mm512_madd_epi16(w[1], q[1]) } else { dot(first, w[1], q[1]) };
+            let apart = F::SUB_LEN == 16 || F::PAIRED;
+            let second = if apart { _mm512_madd_epi16(w[1], q[1]) } else { dot(first, w[1], q[1]) };
             let second = dot(second, w[3], q[3]);
-            if F::SUB_LEN == 16 {
+            if apart {
                 all = _mm512_fmadd_ps(_mm512_cvtepi32_ps(first), scale[0], all);
             }
             _mm512_fmadd_ps(_mm512_cvtepi32_ps(second), scale[1], all)
@@ -432,7 +433,7 @@ mod x86 {
                             }
                             let first = _mm256_add_epi32(products[0], products[2]);
                             let second = _mm256_add_epi32(products[1], products[3]);
-                            if F::SUB_LEN == 16 {
+                            if F::SUB_LEN == 16 || F::PAIRED {
                                 *all = _mm256_fmadd_ps(_mm256_cvtepi32_ps(first), scale[0], *all);
                                 *all = _mm256_fmadd_ps(_mm256_cvtepi32_ps(second), scale[1], *all);
                             } else {

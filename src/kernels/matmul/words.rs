@@ -22,6 +22,9 @@ pub(super) trait WordFormat: SpanFormat {
     const WORD_ZERO: i32 = Self::ZERO;
     /// Whether AVX2 takes it apart in registers; else it goes through [`Codes`] in memory.
     const IN_YMM: bool = false;
+    /// Whether it meets activations in [paired](super::fine::Order::Paired) order. Words 0 and 2 then belong to the first of
+    /// each two blocks of 32, words 1 and 3 to the second, sixteen times too large: so they stand in their bytes.
+    const PAIRED: bool = false;
 
     /// The words of 128 columns.
     #[inline(always)]
@@ -70,6 +73,10 @@ impl Scales {
     pub unsafe fn of<F: WordFormat>(bytes: &[u8]) -> Scales {
         // SAFETY: by the contract.
         unsafe {
+            if F::PAIRED {
+                let both = paired_scales(bytes);
+                return Scales { scale: both, offset: both };
+            }
             let span = F::span(bytes);
             let zero = _mm512_set1_ps(-(F::WORD_ZERO as f32));
             Scales { scale: span.scale, offset: if F::HAS_MIN { span.min } else { _mm512_mul_ps(span.scale, zero) } }
@@ -87,11 +94,18 @@ impl Scales {
             if !F::HAS_MIN && F::WORD_ZERO == 0 {
                 return _mm512_setzero_ps();
             }
+            if F::PAIRED {
+                // The offsets are the last eight: the sums of 32 columns, and what is before them in memory, which is masked.
+                let eight_before = std::mem::offset_of!(FineSpan, sums_32) - 8 * size_of::<f32>();
+                let sums = _mm512_loadu_ps(std::ptr::from_ref(x).byte_add(eight_before).cast());
+                return _mm512_maskz_mul_ps(0xff00, self.offset, sums);
+            }
             _mm512_mul_ps(self.offset, _mm512_load_ps(x.sums.as_ptr()))
         }
     }
 
-    /// For the sums of 128 columns: factors of the first, and of the second 16 of each 32 columns.
+    /// For the sums of 128 columns: factors of the first, and of the second 16 of each 32 columns; in paired order, of the first
+    /// and the second of each two blocks of 32.
     ///
     /// # Safety
     /// As above.
@@ -100,10 +114,15 @@ impl Scales {
         // SAFETY: by the contract.
         unsafe {
             // Words 8 b to 8 b + 7 of a vector belong to 32 columns, so their sums are the lanes 4 b to 4 b + 3.
-            let lanes = _mm512_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6);
+            let lanes = if F::PAIRED {
+                _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2)
+            } else {
+                _mm512_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6)
+            };
+            let of_half = if F::PAIRED { 4 } else { 8 };
             let mut scale = [_mm512_setzero_ps(); 2];
             for (second, scale) in scale.iter_mut().enumerate() {
-                let index = _mm512_add_epi32(lanes, _mm512_set1_epi32((8 * half + second) as i32));
+                let index = _mm512_add_epi32(lanes, _mm512_set1_epi32((of_half * half + second) as i32));
                 *scale = _mm512_permutexvar_ps(index, self.scale);
             }
             scale
@@ -203,7 +222,8 @@ impl<'a, F: WordFormat> Ymms<'a, F> {
         }
     }
 
-    /// Factors for the sums of a step's columns: of the first, and of the second 16 of each 32.
+    /// Factors for the sums of a step's columns: of the first, and of the second 16 of each 32; in paired order, of the first 32
+    /// and of the second.
     ///
     /// # Safety
     /// As above; `step` is below 4.
@@ -211,6 +231,10 @@ impl<'a, F: WordFormat> Ymms<'a, F> {
     pub unsafe fn scales(&self, step: usize) -> [__m256; 2] {
         // SAFETY: by the contract; 16 scales are there, of which sub-blocks of 32 use the first 8.
         unsafe {
+            if F::PAIRED {
+                let p = self.scale.as_ptr().add(2 * step);
+                return [_mm256_set1_ps(*p), _mm256_set1_ps(*p.add(1))];
+            }
             if F::SUB_LEN == 16 {
                 let four = self.scale.as_ptr().add(4 * step).cast::<__m128>().read_unaligned();
                 let four = _mm256_broadcast_ps(&four);
@@ -479,36 +503,76 @@ unsafe fn ymm_paired(p: *const u8) -> [__m256i; 4] {
     }
 }
 
+/// The nibbles of words as [`WordFormat::PAIRED`] has them: a shift for four.
+#[inline(always)]
+unsafe fn zmm_pairs(words: __m512i) -> [__m512i; 4] {
+    // SAFETY: by the contract.
+    unsafe {
+        let (low, high, rest) = (_mm512_set1_epi16(0x0f), _mm512_set1_epi16(0xf0), _mm512_srli_epi16(words, 8));
+        [
+            _mm512_and_si512(words, low),
+            _mm512_and_si512(words, high),
+            _mm512_and_si512(rest, low),
+            _mm512_and_si512(rest, high),
+        ]
+    }
+}
+
+/// The same for AVX2.
+#[inline(always)]
+unsafe fn ymm_pairs(words: __m256i) -> [__m256i; 4] {
+    // SAFETY: by the contract.
+    unsafe {
+        let (low, high, rest) = (_mm256_set1_epi16(0x0f), _mm256_set1_epi16(0xf0), _mm256_srli_epi16(words, 8));
+        [
+            _mm256_and_si256(words, low),
+            _mm256_and_si256(words, high),
+            _mm256_and_si256(rest, low),
+            _mm256_and_si256(rest, high),
+        ]
+    }
+}
+
+/// What each second factor is multiplied by in paired order.
+const SIXTEENTHS: [f32; 8] = [1.0, 0.0625, 1.0, 0.0625, 1.0, 0.0625, 1.0, 0.0625];
+
+/// The eight scales of a Q4_K block, each second a sixteenth of what it is, and the eight offsets.
+#[inline(always)]
+unsafe fn paired_scales(block: &[u8]) -> __m512 {
+    let factors = i32::from_le_bytes([block[0], block[1], block[2], block[3]]);
+    // SAFETY: by the contract.
+    unsafe {
+        // The offsets' factor with its sign turned.
+        let both = _mm_cvtph_ps(_mm_cvtsi32_si128(factors ^ i32::MIN));
+        let scale = _mm256_mul_ps(_mm256_broadcastss_ps(both), _mm256_loadu_ps(SIXTEENTHS.as_ptr()));
+        let factors = _mm512_insertf32x8::<1>(_mm512_castps256_ps512(scale), _mm256_broadcastss_ps(_mm_movehdup_ps(both)));
+        _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(k_scale_codes(block))), factors)
+    }
+}
+
 impl WordFormat for Q4K {
     const IN_YMM: bool = true;
+    const PAIRED: bool = true;
     #[inline(always)]
     unsafe fn zmm_words(bytes: &[u8], half: usize) -> [__m512i; 4] {
         let codes = &bytes[16 + 64 * half..][..64];
         // SAFETY: by the contract; 64 bytes are there.
-        unsafe {
-            let codes = _mm512_loadu_si512(codes.as_ptr().cast());
-            let counts = _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4);
-            let a = _mm512_srlv_epi64(_mm512_shuffle_i32x4(codes, codes, 0b10_10_00_00), counts);
-            let b = _mm512_srlv_epi64(_mm512_shuffle_i32x4(codes, codes, 0b11_11_01_01), counts);
-            let nibble = _mm512_set1_epi16(15);
-            [
-                _mm512_and_si512(a, nibble),
-                _mm512_and_si512(b, nibble),
-                _mm512_and_si512(_mm512_srli_epi16(a, 8), nibble),
-                _mm512_and_si512(_mm512_srli_epi16(b, 8), nibble),
-            ]
-        }
+        unsafe { zmm_pairs(_mm512_loadu_si512(codes.as_ptr().cast())) }
     }
     #[inline(always)]
     unsafe fn ymm_words(bytes: &[u8], step: usize) -> [__m256i; 4] {
         let codes = &bytes[16 + 32 * step..][..32];
         // SAFETY: by the contract; 32 bytes are there.
-        unsafe { ymm_paired(codes.as_ptr()) }
+        unsafe { ymm_pairs(_mm256_loadu_si256(codes.as_ptr().cast())) }
     }
     #[inline(always)]
     unsafe fn ymm_scales(bytes: &[u8], scale: &mut [f32; 16], min: &mut [f32; 16]) {
         // SAFETY: by the contract.
-        unsafe { k_scales(bytes, scale, min) };
+        unsafe {
+            k_scales(bytes, scale, min);
+            let p = scale.as_mut_ptr();
+            _mm256_storeu_ps(p, _mm256_mul_ps(_mm256_loadu_ps(p), _mm256_loadu_ps(SIXTEENTHS.as_ptr())));
+        }
     }
 }
 
