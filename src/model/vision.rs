@@ -9,8 +9,8 @@ use super::windows::WindowOrder;
 use super::{ModelError, VisionConfig};
 use crate::gguf::Gguf;
 
-/// Patches whose feed-forward activations are held at a time: they are the widest, and needn't be whole.
-const FFN_CHUNK: usize = 1024;
+/// Patches whose feed-forward activations are held at a time: they are the widest, and so few stay in the last cache.
+const FFN_CHUNK: usize = 256;
 
 struct Block<C: Compute> {
     norm1: C::Buf,

@@ -1,14 +1,16 @@
-//! Activations in 8 bits per number with a float32 scale per 32, or in 15 bits with a scale per 256.
+//! Activations in 8 bits per number with a float32 scale per 32 or 64, or in 15 bits with a scale per 256.
 //!
 //! Products of many tokens are bound by arithmetic and take 8 bits. Those of few tokens are bound by reading the weights:
 //! there a second byte costs nothing that one would notice, and takes nearly all of the quantization's error away.
 
 /// Numbers in 8 bits that share a scale.
 pub const QK8: usize = 32;
+/// The same beside weights that were rounded here, which have a scale per 64, too.
+pub const QK_WIDE: usize = 64;
 /// Numbers in 15 bits that share a scale.
 pub const QK_FINE: usize = 256;
 
-/// Quantizes blocks of [`QK8`] numbers: `x ≈ d · q` with `d = max |x| / 127`, q rounded to nearest, halves to even.
+/// Quantizes blocks of `N` numbers: `x ≈ d · q` with `d = max |x| / 127`, q rounded to nearest, halves to even.
 ///
 /// `sums` gets the sums of each half block's codes. Codes are within ±127. A block with a NaN or an infinity becomes zeros
 /// with a NaN scale, so that what is wrong shows in the result instead of vanishing.
@@ -16,22 +18,22 @@ pub const QK_FINE: usize = 256;
 /// # Panics
 /// The slices don't fit together.
 #[inline(always)]
-pub fn quantize_row(x: &[f32], q: &mut [i8], d: &mut [f32], sums: &mut [i32]) {
-    assert!(x.len() == q.len() && x.len() == d.len() * QK8 && 2 * d.len() == sums.len());
-    let blocks = x.as_chunks::<QK8>().0.iter().zip(q.as_chunks_mut::<QK8>().0);
+pub fn quantize_row<const N: usize>(x: &[f32], q: &mut [i8], d: &mut [f32], sums: &mut [i32]) {
+    assert!(x.len() == q.len() && x.len() == d.len() * N && 2 * d.len() == sums.len());
+    let blocks = x.as_chunks::<N>().0.iter().zip(q.as_chunks_mut::<N>().0);
     for ((x, q), (d, sum)) in blocks.zip(d.iter_mut().zip(sums.as_chunks_mut::<2>().0)) {
         quantize_block(x, q, d, sum);
     }
 }
 
 #[inline(always)]
-fn quantize_block(x: &[f32; QK8], q: &mut [i8; QK8], d: &mut f32, sums: &mut [i32; 2]) {
-    let mut codes = [0i32; QK8];
+fn quantize_block<const N: usize>(x: &[f32; N], q: &mut [i8; N], d: &mut f32, sums: &mut [i32; 2]) {
+    let mut codes = [0i32; N];
     *d = round_block(x, &mut codes, 127.0);
     for (q, &code) in q.iter_mut().zip(&codes) {
         *q = code as i8;
     }
-    for (sum, codes) in sums.iter_mut().zip(codes.as_chunks::<{ QK8 / 2 }>().0) {
+    for (sum, codes) in sums.iter_mut().zip(codes.chunks_exact(N / 2)) {
         *sum = codes.iter().sum();
     }
 }

@@ -1,5 +1,7 @@
 //! What all block formats have in common.
 
+use super::QK8;
+
 /// The longest block.
 pub const MAX_BLOCK: usize = 256;
 /// The most sub-blocks of a block.
@@ -25,7 +27,8 @@ impl Default for Codes {
 
 /// A quantized block format (ggml-common.h describes the layouts).
 pub trait BlockFormat {
-    /// Numbers per block.
+
+/// Numbers per block.
     const BLOCK_LEN: usize;
     /// Bytes per block.
     const BLOCK_BYTES: usize;
@@ -35,6 +38,8 @@ pub trait BlockFormat {
     const ZERO: i32;
     /// Whether sub-blocks have an offset of their own.
     const HAS_MIN: bool;
+    /// Activations beside it that share a scale, in products of many tokens; a multiple of `SUB_LEN`.
+    const X_LEN: usize = QK8;
 
     /// Takes a block apart. Only the first `BLOCK_LEN` codes and `BLOCK_LEN / SUB_LEN` scales are written.
     ///

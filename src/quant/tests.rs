@@ -10,12 +10,12 @@ fn activations_round_to_even_and_stay_within_127() {
     let mut x = [0.0f32; 32];
     (x[0], x[1], x[2], x[3]) = (-127.0, 0.5, 1.5, 126.4);
     let (mut q, mut d, mut s) = ([0i8; 32], [0.0], [0; 2]);
-    quantize_row(&x, &mut q, &mut d, &mut s);
+    quantize_row::<QK8>(&x, &mut q, &mut d, &mut s);
     assert_eq!((&q[..4], d[0], s), (&[-127i8, 0, 2, 126][..], 1.0, [1, 0]));
-    quantize_row(&[1e-44; 32], &mut q, &mut d, &mut s);
+    quantize_row::<QK8>(&[1e-44; 32], &mut q, &mut d, &mut s);
     assert_eq!((q, s), ([0; 32], [0; 2]));
     x[9] = f32::INFINITY;
-    quantize_row(&x, &mut q, &mut d, &mut s);
+    quantize_row::<QK8>(&x, &mut q, &mut d, &mut s);
     assert!(d[0].is_nan() && q == [0; 32]);
 }
 

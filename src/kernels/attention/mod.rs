@@ -29,9 +29,12 @@ pub struct HeadDims {
     pub head_dim: usize,
 }
 
-/// Rows of queries that a task handles (heads of a group times tokens): enough to make little of widening each tile of
-/// keys once per task, few enough that queries and results (2 x 64 KiB) stay in the second-level cache.
-const QUERY_ROWS: usize = 128;
+/// Rows of queries that a task handles (heads of a group times tokens), at least and at most: so many that it is little to
+/// bring each tile of keys and values once per task, so few that queries and results (2 x 256 KiB) stay in the second-level
+/// cache.
+const QUERY_ROWS: [usize; 2] = [128, 512];
+/// Tasks for each thread, where there are queries enough.
+const TASKS: usize = 4;
 
 /// Working memory of one thread.
 #[derive(Default)]
@@ -108,6 +111,11 @@ struct Task<'a> {
 }
 
 impl Cpu {
+    /// Rows of a task where there are so many of all heads together. A query's result doesn't depend on it.
+    fn query_rows(&self, all: usize) -> usize {
+        (all / (TASKS * self.pool().threads())).clamp(QUERY_ROWS[0], QUERY_ROWS[1])
+    }
+
     /// Causal attention of `q`, `[tokens, n_heads, head_dim]`, over a layer of the cache: token `i` sees the first
     /// `start + i + 1` keys.
     ///
@@ -130,7 +138,7 @@ impl Cpu {
         assert!(cache.n_kv_heads() == n_kv_heads && cache.head_dim() == head_dim && layer < cache.n_layers());
         assert!(start + tokens <= cache.capacity(), "{start} + {tokens} tokens in the cache");
         let group = n_heads / n_kv_heads;
-        let task_tokens = (QUERY_ROWS / group).max(1);
+        let task_tokens = (self.query_rows(tokens * n_heads) / group).max(1);
         let blocks = tokens.div_ceil(task_tokens);
         let source = |half, head| {
             let at = cache.head_start(layer, half, head);
@@ -241,13 +249,14 @@ impl Cpu {
         assert!([k.len(), v.len(), out.len()] == [q.len(); 3] && q.len() == cu_seqlens.last().unwrap_or(&0) * width);
         assert!(cu_seqlens.is_sorted() && cu_seqlens.first().is_none_or(|&s| s == 0), "borders rise from 0");
         let out = Parts::new(out);
-        let blocks = |s: &[usize]| (s[1] - s[0]).div_ceil(QUERY_ROWS);
+        let query_rows = self.query_rows(q.len() / head_dim);
+        let blocks = |s: &[usize]| (s[1] - s[0]).div_ceil(query_rows);
         let n_blocks: usize = cu_seqlens.windows(2).map(blocks).sum();
         self.pool().run(n_blocks * n_heads, &|task| {
             let head = task % n_heads;
             let Some((segment, block)) = nth_block(cu_seqlens, task / n_heads, blocks) else { return };
-            let first = segment.start + block * QUERY_ROWS;
-            let rows = QUERY_ROWS.min(segment.end - first);
+            let first = segment.start + block * query_rows;
+            let rows = query_rows.min(segment.end - first);
             let at = |row: usize| row * width + head * head_dim;
             let source = |x| Source::F32 { data: &(x as &[f32])[at(segment.start)..], stride: width };
             WORK.with_borrow_mut(|w| {

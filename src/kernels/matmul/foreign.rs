@@ -46,7 +46,7 @@ impl Foreign {
 fn round(numbers: &[f32], out: &mut [u8]) {
     for (numbers, out) in numbers.as_chunks::<QK8>().0.iter().zip(out.as_chunks_mut::<BLOCK>().0) {
         let (mut q, mut d) = ([0; QK8], [0.0]);
-        quantize_row(numbers, &mut q, &mut d, &mut [0; 2]);
+        quantize_row::<QK8>(numbers, &mut q, &mut d, &mut [0; 2]);
         out[..2].copy_from_slice(&half::f16::from_f32(d[0]).to_le_bytes());
         out[2..].copy_from_slice(&q.map(i8::cast_unsigned));
     }

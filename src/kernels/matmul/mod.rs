@@ -12,6 +12,7 @@ mod lanes;
 mod packed;
 mod panel;
 mod prepare;
+mod rounding;
 mod rows;
 #[cfg(target_arch = "x86_64")]
 mod span;
@@ -168,7 +169,8 @@ struct Job<'a> {
 /// The inputs in both forms; only the one that a job needs is filled.
 struct Inputs<'a> {
     floats: Floats<'a>,
-    quantized: Quantized<'a>,
+    /// With a scale per 32 numbers, and per 64.
+    quantized: [Quantized<'a>; 2],
     /// In each [`Order`].
     fine: [Fine<'a>; 2],
     tokens: usize,
@@ -313,7 +315,9 @@ fn run_task(isa: Isa, inputs: &Inputs<'_>, job: &Job<'_>, rows: Range<usize>) {
                 let order = Order::of(isa, weight.codes_ty());
                 rows::run(isa, inputs.fine[order as usize], inputs.tokens, target);
             }
-            (false, false) => panel::run(isa, &inputs.quantized, inputs.tokens, target, tile),
+            (false, false) => {
+                panel::run(isa, &inputs.quantized[usize::from(weight.packed.is_some())], inputs.tokens, target, tile);
+            }
         }
     });
 }

@@ -15,7 +15,7 @@
 
 use super::Target;
 use super::lanes::{Lanes, on_isa};
-use super::packed::Packed;
+use super::packed::{Packed, Wide};
 use super::prepare::{Offsets, Quantized};
 #[cfg(target_arch = "x86_64")]
 use super::span::SpanFormat;
@@ -81,55 +81,84 @@ struct Weights<'a> {
 
 /// Computes the target's rows for all tokens.
 pub(super) fn run(isa: Isa, x: &Quantized<'_>, tokens: usize, target: &Target<'_, '_>, tile: &mut Tile) {
-    with_format!(target.job.weight.codes_ty(), F => run_format::<F>(isa, x, tokens, target, tile), _ => unreachable!());
+    match target.job.weight.packed.as_ref().and_then(|p| p.get()) {
+        Some(packed) => run_packed(isa, x, tokens, target, packed, &mut tile.sums),
+        None => {
+            with_format!(target.job.weight.codes_ty(), F => run_format::<F>(isa, x, tokens, target, tile), _ => unreachable!())
+        }
+    }
 }
 
 fn run_format<F: SpanFormat>(isa: Isa, x: &Quantized<'_>, tokens: usize, target: &Target<'_, '_>, tile: &mut Tile) {
-    let packed = target.job.weight.packed.as_ref().and_then(|p| p.get());
-    let cols = packed.map_or(target.job.weight.cols(), Packed::cols);
-    let offsets = x.offsets::<F>();
-    // What the kernel's pointers rely on.
-    assert!(x.stride >= cols && x.stride.is_multiple_of(32) && x.q.len() >= tokens * x.stride);
-    assert!(x.lanes >= tokens && x.d.len() >= x.lanes * x.stride / 32);
-    assert!(offsets.starts.len() >= x.lanes * x.stride / F::SUB_LEN);
-    assert!(!F::HAS_MIN || offsets.shifts.len() >= x.lanes * x.stride / F::SUB_LEN);
     #[cfg(not(target_arch = "x86_64"))]
     let Tile { staging, q, scale, min, sums } = tile;
     #[cfg(target_arch = "x86_64")]
     let Tile { staging, q, scale, min, sums, rows } = tile;
+    let cols = target.job.weight.cols();
+    let sums = zeros(sums, tokens);
+    for start in (0..cols).step_by(CHUNK) {
+        let n = CHUNK.min(cols - start);
+        let out = TileParts { staging, q, scale, min };
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unpack_512::<F>(rows, out, target, start, n),
+            _ => unpack::<F>(isa, out, target, start, n),
+        }
+        let ahead = Ahead::after::<F>(target, start + CHUNK, cols);
+        let chunk = &Chunk { x, offsets: x.offsets::<F>(), tokens, start, n, ahead };
+        multiply_on::<F>(isa, Weights { q, scale, min }, chunk, sums);
+    }
+    write_on(isa, target, sums);
+}
+
+/// [`run`] for weights that are in panels.
+fn run_packed(
+    isa: Isa,
+    x: &Quantized<'_>,
+    tokens: usize,
+    target: &Target<'_, '_>,
+    packed: &Packed,
+    sums: &mut Vec<f32>,
+) {
+    let (sums, panel, cols) = (zeros(sums, tokens), target.row / ROWS, packed.cols());
+    for start in (0..cols).step_by(CHUNK) {
+        let n = CHUNK.min(cols - start);
+        let (q, scale) = packed.part(panel, start);
+        let ahead = Ahead { first: packed.address(panel, start + n), apart: CHUNK, len: CHUNK };
+        let chunk = &Chunk { x, offsets: x.offsets::<Wide>(), tokens, start, n, ahead };
+        multiply_on::<Wide>(isa, Weights { q, scale, min: &[] }, chunk, sums);
+    }
+    write_on(isa, target, sums);
+}
+
+/// The sums of a panel, `[tokens][ROWS]`, at the beginning.
+fn zeros(sums: &mut Vec<f32>, tokens: usize) -> &mut [f32] {
     if sums.len() < tokens * ROWS {
         sums.resize(tokens * ROWS, 0.0);
     }
     let sums = &mut sums[..tokens * ROWS];
     sums.fill(0.0);
-    for start in (0..cols).step_by(CHUNK) {
-        let n = CHUNK.min(cols - start);
-        let weights = match packed {
-            Some(p) => {
-                let (q, scale) = p.part(target.row / ROWS, start);
-                Weights { q, scale, min: &[] }
-            }
-            None => {
-                let out = TileParts { staging, q, scale, min };
-                match isa {
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => unpack_512::<F>(rows, out, target, start, n),
-                    _ => unpack::<F>(isa, out, target, start, n),
-                }
-                Weights { q, scale, min }
-            }
-        };
-        assert!(weights.q.len() >= n * ROWS && weights.scale.len() >= n / F::SUB_LEN * ROWS);
-        assert!(!F::HAS_MIN || weights.min.len() >= n / F::SUB_LEN * ROWS);
-        let ahead = match packed {
-            Some(p) => Ahead { first: p.address(target.row / ROWS, start + n), apart: CHUNK, len: CHUNK },
-            None => Ahead::after::<F>(target, start + CHUNK, cols),
-        };
-        let chunk = &Chunk { x, offsets, tokens, start, n, ahead };
-        let sums = &mut *sums;
-        on_isa!(isa, [F: BlockFormat] multiply<F>(weights: Weights<'_>, chunk: &Chunk<'_>, sums: &mut [f32]));
-    }
-    let sums = &*sums;
+    sums
+}
+
+/// [`multiply`], compiled for the instruction set, after a look at what its pointers rely on.
+///
+/// # Panics
+/// Something is shorter than the chunk says.
+fn multiply_on<F: BlockFormat>(isa: Isa, weights: Weights<'_>, chunk: &Chunk<'_>, sums: &mut [f32]) {
+    let &Chunk { x, offsets, tokens, start, n, .. } = chunk;
+    assert!(x.stride.is_multiple_of(F::X_LEN) && start + n <= x.stride && x.q.len() >= tokens * x.stride);
+    assert!(x.lanes >= tokens && x.d.len() >= x.lanes * x.stride / F::X_LEN);
+    assert!(offsets.starts.len() >= x.lanes * x.stride / F::SUB_LEN);
+    assert!(!F::HAS_MIN || offsets.shifts.len() >= x.lanes * x.stride / F::SUB_LEN);
+    assert!(weights.q.len() >= n * ROWS && weights.scale.len() >= n / F::SUB_LEN * ROWS);
+    assert!(!F::HAS_MIN || weights.min.len() >= n / F::SUB_LEN * ROWS);
+    assert!(sums.len() >= tokens * ROWS && start.is_multiple_of(F::X_LEN) && n.is_multiple_of(F::SUB_LEN));
+    on_isa!(isa, [F: BlockFormat] multiply<F>(weights: Weights<'_>, chunk: &Chunk<'_>, sums: &mut [f32]));
+}
+
+/// [`write_all`], compiled for the instruction set.
+fn write_on(isa: Isa, target: &Target<'_, '_>, sums: &[f32]) {
     on_isa!(isa, [] write_all<>(target: &Target<'_, '_>, sums: &[f32]));
 }
 
@@ -325,7 +354,7 @@ fn transpose_4x4(rows: [&[u8]; 4]) -> [[u8; 16]; 4] {
 /// Adds one tile times its chunk of all tokens to the sums.
 ///
 /// # Safety
-/// The instruction set of `L` is enabled in the caller; the lengths are those that `run_format` asserts.
+/// The instruction set of `L` is enabled in the caller; the lengths are those that `multiply_on` asserts.
 #[inline(always)]
 unsafe fn multiply<F: BlockFormat, L: Lanes>(weights: Weights<'_>, chunk: &Chunk<'_>, sums: &mut [f32]) {
     // Groups as equal as can be: one of two tokens takes nearly as long as one of six.
@@ -364,14 +393,14 @@ unsafe fn micro<F: BlockFormat, L: Lanes, const M: usize>(
 ) {
     let x = chunk.x;
     debug_assert!(token + M <= chunk.tokens && row + 2 * L::WIDTH <= ROWS && chunk.start + chunk.n <= x.stride);
-    // SAFETY: offsets below stay within `[tokens, stride]` codes, `[stride / 32, lanes]` scales and `[stride / SUB_LEN,
+    // SAFETY: offsets below stay within `[tokens, stride]` codes, `[stride / X_LEN, lanes]` scales and `[stride / SUB_LEN,
     // lanes]` offsets, within the weights' `n` columns of `ROWS` rows, and within the sums of `tokens` rows: all asserted by
-    // `run_format`.
+    // `multiply_on`.
     unsafe {
         // One pointer for the scales of all tokens, and one for their offsets: with one for each token, addresses would
         // not fit the registers, and the loop would take a seventh longer.
         let codes: [*const i8; M] = std::array::from_fn(|m| x.q.as_ptr().add((token + m) * x.stride + chunk.start));
-        let scales = x.d.as_ptr().add(chunk.start / 32 * x.lanes + token);
+        let scales = x.d.as_ptr().add(chunk.start / F::X_LEN * x.lanes + token);
         let offset = chunk.start / F::SUB_LEN * x.lanes + token;
         let starts = chunk.offsets.starts.as_ptr().add(offset);
         let shifts = chunk.offsets.shifts.as_ptr().wrapping_add(if F::HAS_MIN { offset } else { 0 });
@@ -384,7 +413,7 @@ unsafe fn micro<F: BlockFormat, L: Lanes, const M: usize>(
             if column % LINE == 0 {
                 codes.iter().for_each(|&c| to_first_level(c.wrapping_add(column + M * x.stride).cast()));
             }
-            to_first_level(scales.wrapping_add(column / 32 * x.lanes + LINE / 4).cast());
+            to_first_level(scales.wrapping_add(column / F::X_LEN * x.lanes + LINE / 4).cast());
             to_first_level(starts.wrapping_add(sub * x.lanes + LINE / 4).cast());
             let from_zero = F::ZERO == 0 || (F::ZERO == 128 && L::SIGNED_DOT8);
             let mut acc: [[L::I; 2]; M] =
@@ -404,7 +433,7 @@ unsafe fn micro<F: BlockFormat, L: Lanes, const M: usize>(
             for v in 0..2 {
                 let scale = L::load(weights.scale.as_ptr().add(at + v * L::WIDTH));
                 for m in 0..M {
-                    let both = L::mul(scale, L::splat(*scales.add(column / 32 * x.lanes + m)));
+                    let both = L::mul(scale, L::splat(*scales.add(column / F::X_LEN * x.lanes + m)));
                     sums[m][v] = L::fma(both, L::to_f(acc[m][v]), sums[m][v]);
                 }
                 if F::HAS_MIN {

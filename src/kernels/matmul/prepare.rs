@@ -5,9 +5,11 @@ use super::fine::{self, Fine, FineSpan, Order};
 use crate::kernels::elementwise::{gelu_row, rms_norm_row, swiglu_row};
 use crate::kernels::split::Parts;
 use crate::kernels::{Cpu, Isa};
-use crate::quant::{BlockFormat, QK8, quantize_row};
+use crate::quant::{BlockFormat, QK_WIDE, QK8};
 
 use super::Matrix;
+use super::packed::Wide;
+use super::rounding::round_row;
 use crate::with_format;
 
 /// Numbers of a row are padded to a multiple of this, with zeros.
@@ -24,25 +26,35 @@ const MANY_TOKENS: usize = 128;
 pub(crate) struct MatMulScratch {
     /// `[tokens, cols]` after the row operation.
     floats: Vec<f32>,
-    /// `[tokens, stride]`
-    q: Vec<i8>,
+    /// With a scale per 32 numbers, and per 64.
+    eight: [EightBits; 2],
     /// Few tokens' codes, `[tokens, stride / 256]`, in each [`Order`].
     fine: [Vec<FineSpan>; 2],
-    /// `[tokens, stride / 32]`
-    d: Vec<f32>,
-    /// The same, `[stride / 32, lanes]`.
-    d_turned: Vec<f32>,
-    /// `[tokens, stride / 16]`
-    sums: Vec<i32>,
-    /// What the formats of the weights want to know of the sums, at most three kinds.
-    offsets: Vec<Offsets>,
-    /// How many of them are this input's.
-    kinds: usize,
     /// Codes per row, padded.
     stride: usize,
     /// [`lanes`] of the tokens.
     lanes: usize,
 }
+
+/// The input in 8 bits, with a scale per `x_len` numbers.
+#[derive(Debug, Default)]
+struct EightBits {
+    /// `[tokens, stride]`
+    q: Vec<i8>,
+    /// `[tokens, stride / x_len]`
+    d: Vec<f32>,
+    /// The same, `[stride / x_len, lanes]`.
+    d_turned: Vec<f32>,
+    /// Of each half of what shares a scale, `[tokens, 2 stride / x_len]`.
+    sums: Vec<i32>,
+    /// What the formats of the weights want to know of the sums, at most three kinds.
+    offsets: Vec<Offsets>,
+    /// How many of them are this input's; none where it isn't wanted so.
+    kinds: usize,
+}
+
+/// The numbers that share a scale in the first and the second of [`MatMulScratch::eight`].
+const X_LENS: [usize; 2] = [QK8, QK_WIDE];
 
 /// The shape of an input, and how it is used.
 #[derive(Clone, Copy)]
@@ -64,6 +76,9 @@ impl Wanted {
         if m.is_float() {
             return Wanted::Floats;
         }
+        if m.packed.is_some() {
+            return Wanted::Codes(Kind::of::<Wide>(), Order::Straight);
+        }
         let order = Order::of(isa, m.codes_ty());
         with_format!(m.codes_ty(), F => Wanted::Codes(Kind::of::<F>(), order), _ => Wanted::Floats)
     }
@@ -75,11 +90,12 @@ pub(super) struct Kind {
     zero: i32,
     sub_len: usize,
     min: bool,
+    x_len: usize,
 }
 
 impl Kind {
     pub fn of<F: BlockFormat>() -> Kind {
-        Kind { zero: F::ZERO, sub_len: F::SUB_LEN, min: F::HAS_MIN }
+        Kind { zero: F::ZERO, sub_len: F::SUB_LEN, min: F::HAS_MIN, x_len: F::X_LEN }
     }
 }
 
@@ -103,7 +119,7 @@ pub(super) struct Floats<'a> {
 pub(super) struct Quantized<'a> {
     /// Codes, `[tokens, stride]`; zeros beyond the columns.
     pub q: &'a [i8],
-    /// Scales, `[stride / 32, lanes]`: those of neighbouring tokens stand together, so that a kernel that handles several
+    /// Scales, `[stride / x_len, lanes]`: those of neighbouring tokens stand together, so that a kernel that handles several
     /// needs one pointer for all.
     pub d: &'a [f32],
     offsets: &'a [Offsets],
@@ -153,15 +169,10 @@ impl MatMulScratch {
             return;
         }
         let floats = Parts::new(&mut self.floats);
-        let (q, d, sums) = (Parts::new(&mut self.q), Parts::new(&mut self.d), Parts::new(&mut self.sums));
         let [straight, other] = &mut self.fine;
-        let (fine, other, d_turned) = (Parts::new(straight), Parts::new(other), Parts::new(&mut self.d_turned));
-        // As many as there are jobs on one input, at most.
-        let mut list: [Option<OffsetParts<'_>>; 8] = Default::default();
-        for (slot, o) in list.iter_mut().zip(&mut self.offsets[..self.kinds]) {
-            let (starts, shifts) = (Parts::new(&mut o.starts), Parts::new(&mut o.shifts));
-            *slot = Some(OffsetParts { kind: o.kind, starts, shifts });
-        }
+        let (fine, other) = (Parts::new(straight), Parts::new(other));
+        let [narrow, wide] = &mut self.eight;
+        let (narrow, wide) = (narrow.parts::<QK8>(stride, lanes), wide.parts::<QK_WIDE>(stride, lanes));
         let task_tokens = if tokens < MANY_TOKENS { SMALL_TASK_TOKENS } else { TASK_TOKENS };
         cpu.pool().run(tokens.div_ceil(task_tokens), &|task| {
             let range = task * task_tokens..((task + 1) * task_tokens).min(tokens);
@@ -185,23 +196,17 @@ impl MatMulScratch {
                         // SAFETY: as above.
                         fine::pair(spans, unsafe { other.part(part) });
                     }
-                } else if quantized {
-                    let part = |n: usize| t * stride / n..(t + 1) * stride / n;
-                    // SAFETY: tasks have different tokens.
-                    let (q, d, sums) = unsafe { (q.part(part(1)), d.part(part(QK8)), sums.part(part(QK8 / 2))) };
-                    quantize_padded(cpu.isa(), row, Codes { q, d, sums });
+                }
+                // SAFETY: as above; of few tokens, neither is wanted.
+                unsafe {
+                    narrow.quantize(cpu.isa(), row, t);
+                    wide.quantize(cpu.isa(), row, t);
                 }
             }
-            if quantized && !few {
-                let part = |n: usize| range.start * stride / n..range.end * stride / n;
-                // SAFETY: tasks have different tokens; what was written above is no longer borrowed.
-                let (d, sums) = unsafe { (&*d.part(part(QK8)), &*sums.part(part(QK8 / 2))) };
-                let turned = Turned { d, sums, stride, lanes, first: range.start };
-                // SAFETY: tasks have different tokens.
-                unsafe {
-                    turned.scales(&d_turned);
-                    list.iter().flatten().for_each(|o| turned.offsets(o));
-                }
+            // SAFETY: tasks have different tokens, and these have been quantized.
+            unsafe {
+                narrow.turn(range.clone());
+                wide.turn(range);
             }
         });
     }
@@ -209,7 +214,8 @@ impl MatMulScratch {
     /// Grows the arrays for quantized inputs; says what is wanted.
     fn make_room(&mut self, shape: Shape, wanted: impl Iterator<Item = Wanted>) -> Uses {
         let Shape { tokens, few, .. } = shape;
-        let (mut uses, mut kinds) = (Uses::default(), 0);
+        let mut uses = Uses::default();
+        self.eight.iter_mut().for_each(|e| e.kinds = 0);
         for w in wanted {
             let Wanted::Codes(kind, order) = w else {
                 uses.float = true;
@@ -218,29 +224,21 @@ impl MatMulScratch {
             uses.quantized = true;
             uses.paired |= few && order == Order::Paired;
             // Few tokens take the sums as they are.
-            if !few && !self.offsets[..kinds].iter().any(|o| o.kind == kind) {
-                if self.offsets.len() == kinds {
-                    self.offsets.push(Offsets { kind, starts: Vec::new(), shifts: Vec::new() });
-                }
-                let o = &mut self.offsets[kinds];
-                o.kind = kind;
-                let len = self.lanes * self.stride / kind.sub_len;
-                grow(&mut o.starts, len);
-                grow(&mut o.shifts, if kind.min { len } else { 0 });
-                kinds += 1;
+            if !few {
+                self.eight[usize::from(kind.x_len == QK_WIDE)].want(kind, self.lanes, self.stride);
             }
         }
         let len = tokens * self.stride;
         if uses.quantized && few {
             grow(&mut self.fine[0], len / fine::SPAN);
             grow(&mut self.fine[1], if uses.paired { len / fine::SPAN } else { 0 });
-        } else if uses.quantized {
-            grow(&mut self.q, len);
-            grow(&mut self.d, len / QK8);
-            grow(&mut self.d_turned, self.lanes * self.stride / QK8);
-            grow(&mut self.sums, len / (QK8 / 2));
         }
-        self.kinds = kinds;
+        for (eight, x_len) in self.eight.iter_mut().zip(X_LENS).filter(|(e, _)| e.kinds > 0) {
+            grow(&mut eight.q, len);
+            grow(&mut eight.d, len / x_len);
+            grow(&mut eight.d_turned, self.lanes * self.stride / x_len);
+            grow(&mut eight.sums, 2 * len / x_len);
+        }
         uses
     }
 
@@ -252,9 +250,12 @@ impl MatMulScratch {
         }
     }
 
-    pub(super) fn quantized(&self) -> Quantized<'_> {
-        let offsets = &self.offsets[..self.kinds];
-        Quantized { q: &self.q, d: &self.d_turned, offsets, stride: self.stride, lanes: self.lanes }
+    /// The input in 8 bits, as a format wants it.
+    pub(super) fn quantized(&self) -> [Quantized<'_>; 2] {
+        self.eight.each_ref().map(|e| {
+            let offsets = &e.offsets[..e.kinds];
+            Quantized { q: &e.q, d: &e.d_turned, offsets, stride: self.stride, lanes: self.lanes }
+        })
     }
 
     /// Few tokens' input in 15 bits, in each order.
@@ -273,6 +274,35 @@ struct Uses {
     paired: bool,
 }
 
+impl EightBits {
+    /// Makes room for what a kind of weights wants of the sums.
+    fn want(&mut self, kind: Kind, lanes: usize, stride: usize) {
+        if self.offsets[..self.kinds].iter().any(|o| o.kind == kind) {
+            return;
+        }
+        if self.offsets.len() == self.kinds {
+            self.offsets.push(Offsets { kind, starts: Vec::new(), shifts: Vec::new() });
+        }
+        let o = &mut self.offsets[self.kinds];
+        o.kind = kind;
+        let len = lanes * stride / kind.sub_len;
+        grow(&mut o.starts, len);
+        grow(&mut o.shifts, if kind.min { len } else { 0 });
+        self.kinds += 1;
+    }
+
+    fn parts<const N: usize>(&mut self, stride: usize, lanes: usize) -> EightParts<'_, N> {
+        // As many as there are jobs on one input, at most.
+        let mut offsets: [Option<OffsetParts<'_>>; 8] = Default::default();
+        for (slot, o) in offsets.iter_mut().zip(&mut self.offsets[..self.kinds]) {
+            let (starts, shifts) = (Parts::new(&mut o.starts), Parts::new(&mut o.shifts));
+            *slot = Some(OffsetParts { kind: o.kind, starts, shifts });
+        }
+        let (q, d, sums) = (Parts::new(&mut self.q), Parts::new(&mut self.d), Parts::new(&mut self.sums));
+        EightParts { q, d, sums, d_turned: Parts::new(&mut self.d_turned), offsets, stride, lanes, wanted: self.kinds > 0 }
+    }
+}
+
 /// [`Offsets`] that tasks fill.
 struct OffsetParts<'a> {
     kind: Kind,
@@ -280,11 +310,55 @@ struct OffsetParts<'a> {
     shifts: Parts<'a, f32>,
 }
 
-/// A task's scales and sums, to be turned so that numbers of neighbouring tokens stand together.
-struct Turned<'a> {
-    /// `[task's tokens, stride / 32]`
+/// [`EightBits`] of a scale per `N` numbers that tasks fill, each for its own tokens.
+struct EightParts<'a, const N: usize> {
+    q: Parts<'a, i8>,
+    d: Parts<'a, f32>,
+    sums: Parts<'a, i32>,
+    d_turned: Parts<'a, f32>,
+    offsets: [Option<OffsetParts<'a>>; 8],
+    stride: usize,
+    lanes: usize,
+    wanted: bool,
+}
+
+impl<const N: usize> EightParts<'_, N> {
+    /// Quantizes a token's row, if that is wanted.
+    ///
+    /// # Safety
+    /// No other task has this token.
+    unsafe fn quantize(&self, isa: Isa, row: &[f32], token: usize) {
+        if self.wanted {
+            let part = |n: usize| token * self.stride / n..(token + 1) * self.stride / n;
+            // SAFETY: by the contract.
+            let (q, d, sums) = unsafe { (self.q.part(part(1)), self.d.part(part(N)), self.sums.part(part(N / 2))) };
+            quantize_padded::<N>(isa, row, Codes { q, d, sums });
+        }
+    }
+
+    /// Turns what was quantized of a task's tokens, so that numbers of neighbouring tokens stand together.
+    ///
+    /// # Safety
+    /// No other task has these tokens; nothing of them is borrowed any more.
+    unsafe fn turn(&self, tokens: std::ops::Range<usize>) {
+        if self.wanted {
+            let part = |n: usize| tokens.start * self.stride / n..tokens.end * self.stride / n;
+            // SAFETY: by the contract.
+            unsafe {
+                let (d, sums) = (&*self.d.part(part(N)), &*self.sums.part(part(N / 2)));
+                let turned = Turned::<N> { d, sums, stride: self.stride, lanes: self.lanes, first: tokens.start };
+                turned.scales(&self.d_turned);
+                self.offsets.iter().flatten().for_each(|o| turned.offsets(o));
+            }
+        }
+    }
+}
+
+/// A task's scales and sums, to be turned.
+struct Turned<'a, const N: usize> {
+    /// `[task's tokens, stride / N]`
     d: &'a [f32],
-    /// `[task's tokens, stride / 16]`
+    /// `[task's tokens, 2 stride / N]`
     sums: &'a [i32],
     stride: usize,
     lanes: usize,
@@ -292,15 +366,15 @@ struct Turned<'a> {
     first: usize,
 }
 
-impl Turned<'_> {
+impl<const N: usize> Turned<'_, N> {
     fn tokens(&self) -> usize {
-        self.d.len() * QK8 / self.stride
+        self.d.len() * N / self.stride
     }
 
     /// # Safety
     /// No other task has these tokens.
     unsafe fn scales(&self, out: &Parts<'_, f32>) {
-        let per_token = self.stride / QK8;
+        let per_token = self.stride / N;
         for block in 0..per_token {
             let start = block * self.lanes + self.first;
             // SAFETY: by the contract.
@@ -314,7 +388,7 @@ impl Turned<'_> {
     /// # Safety
     /// No other task has these tokens.
     unsafe fn offsets(&self, out: &OffsetParts<'_>) {
-        let Kind { zero, sub_len, min } = out.kind;
+        let Kind { zero, sub_len, min, .. } = out.kind;
         let per_token = self.stride / sub_len;
         for sub in 0..per_token {
             let start = sub * self.lanes + self.first;
@@ -324,10 +398,10 @@ impl Turned<'_> {
                 unsafe { (out.starts.part(range.clone()), out.shifts.part(if min { range } else { 0..0 })) };
             for (token, start) in starts.iter_mut().enumerate() {
                 let at = token * per_token + sub;
-                let sum = if sub_len == QK8 { self.sums[2 * at] + self.sums[2 * at + 1] } else { self.sums[at] };
+                let sum = if sub_len == N { self.sums[2 * at] + self.sums[2 * at + 1] } else { self.sums[at] };
                 *start = -zero * sum;
                 if let Some(shift) = shifts.get_mut(token) {
-                    *shift = self.d[at * sub_len / QK8] * sum as f32;
+                    *shift = self.d[at * sub_len / N] * sum as f32;
                 }
             }
         }
@@ -364,50 +438,27 @@ struct Codes<'a> {
 }
 
 /// Quantizes a row, and fills up with zeros.
-fn quantize_padded(isa: Isa, x: &[f32], codes: Codes<'_>) {
-    let (blocks, rest) = x.as_chunks::<QK8>();
-    let whole = blocks.len() * QK8;
-    let mut tail = [0.0; QK8];
+fn quantize_padded<const N: usize>(isa: Isa, x: &[f32], codes: Codes<'_>) {
+    let (blocks, rest) = x.as_chunks::<N>();
+    let whole = blocks.len() * N;
+    let mut tail = [0.0; N];
     tail[..rest.len()].copy_from_slice(rest);
-    let tail_len = if rest.is_empty() { 0 } else { QK8 };
-    let (front, back) = codes.split(whole);
-    let (last, padding) = back.split(tail_len);
-    quantize(isa, &x[..whole], front);
-    quantize(isa, &tail[..tail_len], last);
+    let tail_len = if rest.is_empty() { 0 } else { N };
+    let (front, back) = codes.split::<N>(whole);
+    let (last, padding) = back.split::<N>(tail_len);
+    round_row::<N>(isa, &x[..whole], front.q, front.d, front.sums);
+    round_row::<N>(isa, &tail[..tail_len], last.q, last.d, last.sums);
     padding.q.fill(0);
     padding.d.fill(0.0);
     padding.sums.fill(0);
 }
 
 impl<'a> Codes<'a> {
-    /// The codes of the first `n` numbers (a multiple of 32), and the rest.
-    fn split(self, n: usize) -> (Codes<'a>, Codes<'a>) {
+    /// The codes of the first `n` numbers (a multiple of `N`), and the rest.
+    fn split<const N: usize>(self, n: usize) -> (Codes<'a>, Codes<'a>) {
         let (q, q_rest) = self.q.split_at_mut(n);
-        let (d, d_rest) = self.d.split_at_mut(n / QK8);
-        let (sums, sums_rest) = self.sums.split_at_mut(n / (QK8 / 2));
+        let (d, d_rest) = self.d.split_at_mut(n / N);
+        let (sums, sums_rest) = self.sums.split_at_mut(n / (N / 2));
         (Codes { q, d, sums }, Codes { q: q_rest, d: d_rest, sums: sums_rest })
-    }
-}
-
-/// [`quantize_row`], compiled for the instruction set.
-fn quantize(isa: Isa, x: &[f32], codes: Codes<'_>) {
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    fn avx2(x: &[f32], codes: Codes<'_>) {
-        quantize_row(x, codes.q, codes.d, codes.sums);
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
-    fn avx512(x: &[f32], codes: Codes<'_>) {
-        quantize_row(x, codes.q, codes.d, codes.sums);
-    }
-    match isa {
-        // SAFETY: a `Cpu` holds this value only after `Isa::is_available` said that the processor has it.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { avx2(x, codes) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { avx512(x, codes) },
-        _ => quantize_row(x, codes.q, codes.d, codes.sums),
     }
 }

@@ -82,7 +82,8 @@ fn reference(m: &Matrix, x: &[f32]) -> Vec<f64> {
     if !m.is_float() {
         let few = x.len() / m.cols <= FEW_TOKENS && m.packed.is_none();
         // Rows are filled up to whole blocks.
-        let whole = m.cols.next_multiple_of(if few { quant::QK_FINE } else { quant::QK8 });
+        let wide = m.packed.is_some();
+        let whole = m.cols.next_multiple_of(if few { quant::QK_FINE } else { quant::QK_WIDE });
         let x: Vec<f32> = x.chunks(m.cols).flat_map(|x| [x, &vec![0.0; whole - m.cols]].concat()).collect();
         if few {
             x64.clear();
@@ -92,9 +93,14 @@ fn reference(m: &Matrix, x: &[f32]) -> Vec<f64> {
                 x64.extend(codes.map(|q| d * f64::from(q)));
             }
         } else {
-            let (mut q, mut d, mut s) = (vec![0; x.len()], vec![0.0; x.len() / 32], vec![0; x.len() / 16]);
-            quant::quantize_row(&x, &mut q, &mut d, &mut s);
-            x64 = q.iter().enumerate().map(|(i, &q)| f64::from(q) * f64::from(d[i / 32])).collect();
+            let len = if wide { quant::QK_WIDE } else { quant::QK8 };
+            let (mut q, mut d, mut s) = (vec![0; x.len()], vec![0.0; x.len() / len], vec![0; 2 * x.len() / len]);
+            if wide {
+                quant::quantize_row::<{ quant::QK_WIDE }>(&x, &mut q, &mut d, &mut s);
+            } else {
+                quant::quantize_row::<{ quant::QK8 }>(&x, &mut q, &mut d, &mut s);
+            }
+            x64 = q.iter().enumerate().map(|(i, &q)| f64::from(q) * f64::from(d[i / len])).collect();
         }
         x64 = x64.chunks(whole).flat_map(|x| x[..m.cols].to_vec()).collect();
     }
@@ -188,7 +194,7 @@ fn floats_in_eight_bits_match_float64() {
                         check(isa, 2, &m, &random_input(tokens * cols, &mut rng));
                         for row in 0..rows {
                             let (exact, kept) = (weights(&float, row), weights(&m, row));
-                            for (exact, kept) in exact.chunks(32).zip(kept.chunks(32)) {
+                            for (exact, kept) in exact.chunks(64).zip(kept.chunks(64)) {
                                 let half = exact.iter().fold(0.0f32, |m, w| m.max(w.abs())) / 254.0;
                                 assert!(exact.iter().zip(kept).all(|(a, b)| (a - b).abs() <= half * 1.00001));
                             }
