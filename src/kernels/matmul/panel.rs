@@ -19,6 +19,7 @@ use super::packed::{Packed, Wide};
 use super::prepare::{Offsets, Quantized};
 #[cfg(target_arch = "x86_64")]
 use super::span::SpanFormat;
+use crate::gguf::GgmlType;
 use crate::kernels::Isa;
 use crate::kernels::prefetch::{to_first_level, to_second_level};
 use crate::quant::{BlockFormat, Codes};
@@ -243,7 +244,13 @@ fn unpack_512<F: SpanFormat>(
     let blocks = target.bytes.chunks_exact(target.row_bytes).map(|row| &row[first..][..len]);
     // SAFETY: a `Cpu` holds `Isa::Avx512` only after `Isa::is_available` said that the processor has it; each item has
     // the whole blocks of `n` columns.
-    unsafe { super::turn::unpack::<F>(blocks, n, rows, out) };
+    unsafe {
+        if target.job.weight.codes_ty() == GgmlType::Q4_K {
+            super::turn::unpack_q4_k(blocks, n, rows, out);
+        } else {
+            super::turn::unpack::<F>(blocks, n, rows, out);
+        }
+    }
 }
 
 /// Takes columns `start..start + n` of the target's rows apart; rows that the panel lacks become zeros.

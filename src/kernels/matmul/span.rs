@@ -193,17 +193,28 @@ pub(super) unsafe fn k_scale_codes(block: &[u8]) -> __m128i {
     }
 }
 
-/// Scales and offsets of Q4_K and Q5_K, from the first 16 bytes of their blocks.
+/// The eight scales and then the eight offsets of Q4_K and Q5_K, from the first 16 bytes of their blocks.
+///
+/// # Safety
+/// The processor has AVX-512 F, BW, VL and DQ.
 #[inline(always)]
-unsafe fn k_scales(block: &[u8]) -> (__m512, __m512) {
+pub(super) unsafe fn k_factors(block: &[u8]) -> __m512 {
     let factors = i32::from_le_bytes([block[0], block[1], block[2], block[3]]);
-    // SAFETY: by the contract above.
+    // SAFETY: by the contract.
     unsafe {
         // The offsets' factor with its sign turned; the first to the first half, the second to the other.
         let both = _mm512_castps128_ps512(_mm_cvtph_ps(_mm_cvtsi32_si128(factors ^ i32::MIN)));
         let factors = _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1), both);
-        let codes = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(k_scale_codes(block)));
-        let all = _mm512_mul_ps(codes, factors);
+        _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(k_scale_codes(block))), factors)
+    }
+}
+
+/// Scales and offsets of Q4_K and Q5_K, each twice.
+#[inline(always)]
+unsafe fn k_scales(block: &[u8]) -> (__m512, __m512) {
+    // SAFETY: by the contract above.
+    unsafe {
+        let all = k_factors(block);
         let scale = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
         let min = _mm512_add_epi32(scale, _mm512_set1_epi32(8));
         (_mm512_permutexvar_ps(scale, all), _mm512_permutexvar_ps(min, all))
