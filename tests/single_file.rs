@@ -131,3 +131,41 @@ fn a_single_file_without_its_tower_says_what_is_missing() {
         assert!(said.contains(wanted) && said.contains("missing"), "{said}");
     }
 }
+
+#[test]
+fn a_vision_file_may_say_how_small_pictures_are_enlarged_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let mmproj = folder.path().join("mmproj.gguf");
+    let original = Gguf::open(&reference("tiny-tied/mmproj-f16.gguf")).unwrap();
+    let pixels = |least: Option<Value>, options: &MediaOptions| -> Result<usize, String> {
+        let mut writer = GgufWriter::new();
+        for (key, value) in original.metadata().iter() {
+            writer.metadata(key, value.clone()).unwrap();
+        }
+        if let Some(least) = least {
+            writer.metadata("clip.vision.image_min_pixels", least).unwrap();
+        }
+        let tensors: Vec<Tensor> = original.tensors().cloned().collect();
+        for t in &tensors {
+            writer.tensor(t.name(), t.ty(), t.dims()).unwrap();
+        }
+        writer.write_file(&mmproj, &mut |i, to| to.write_all(tensors[i].bytes())).unwrap();
+        let model = reference("tiny-tied/model-f16.gguf");
+        let engine = Engine::load(&EngineOptions { mmproj: Some(mmproj.clone()), ..EngineOptions::new(model) }).unwrap();
+        let turn = Turn::new(None, vec![picture()], "Describe this image.");
+        let trace = engine.new_session().trace(&turn, options, 1, &[]).map_err(|e| e.to_string())?;
+        Ok(trace.vision_out.len() / trace.hidden_size * 28 * 28)
+    };
+    let none = MediaOptions::default();
+    let (default, large) = (pixels(None, &none).unwrap(), pixels(Some(Value::U32(700 * 700)), &none).unwrap());
+    assert!(large >= 700 * 700 && default < 700 * 700, "{default}, {large}");
+    // What is asked for goes first.
+    let most = MediaOptions { max_pixels: Some(100 * 100), ..MediaOptions::default() };
+    assert!(pixels(Some(Value::U32(700 * 700)), &most).unwrap() <= 100 * 100);
+    let least = MediaOptions { min_pixels: Some(3136), ..MediaOptions::default() };
+    assert_eq!(pixels(Some(Value::U32(700 * 700)), &least).unwrap(), default);
+    for hostile in [Value::U32(0), Value::U32(u32::MAX), Value::U64(u64::MAX)] {
+        let said = pixels(Some(hostile), &none).unwrap_err();
+        assert!(said.contains("image_min_pixels") && said.contains("between 1 and"), "{said}");
+    }
+}

@@ -484,7 +484,7 @@ impl SamplingArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Pictures and clips")]
 pub struct MediaArgs {
-    /// Enlarge smaller pictures and frames to about this many pixels [default: 3136; frames 100352]
+    /// Enlarge smaller pictures and frames to about this many pixels [default: what the model says, or 3136; frames 100352]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub min_pixels: Option<u64>,
     /// Shrink larger pictures and frames to at most this many pixels; 784 pixels make a token [default: 1003520; frames by

@@ -174,7 +174,7 @@ pub enum Annotated {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Pictures and clips")]
 pub struct SizeArgs {
-    /// Enlarge smaller pictures to about this many pixels [default: 3136]
+    /// Enlarge smaller pictures to about this many pixels [default: what the model says, or 3136]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub min_pixels: Option<u64>,
     /// Shrink larger pictures to at most this many pixels; 784 pixels make a token [default: 1003520]

@@ -83,7 +83,7 @@ pub trait Compute {
 
     /// Takes a 2-D tensor as a matrix; fails where its type has no kernel.
     fn matrix(&mut self, tensor: &Tensor) -> Result<Self::Matrix, ModelError>;
-    /// Like [`Compute::matrix`], but float weights may be computed with as 8-bit codes with a scale per 32, for speed.
+    /// Like [`Compute::matrix`], but float weights may be computed with as 8-bit codes with a scale per 64, for speed.
     fn matrix_in_eight_bits(&mut self, tensor: &Tensor) -> Result<Self::Matrix, ModelError>;
     /// A buffer of `len` zeros.
     fn buf(&mut self, len: usize) -> Result<Self::Buf, ModelError>;

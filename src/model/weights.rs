@@ -17,7 +17,7 @@ pub struct Linear<C: Compute> {
 pub enum Precision {
     /// As they are, in float32.
     Exact,
-    /// Rounded to 8 bits with a scale per 32, like the inputs they are multiplied with: several times quicker, about as
+    /// Rounded to 8 bits with a scale per 64, like the inputs they are multiplied with: several times quicker, about as
     /// close as a Q8_0 file.
     #[default]
     Int8,

@@ -346,8 +346,15 @@ mod x86 {
                     // take nearly all registers.
                     let mut scales = [Scales::zero(); R];
                     let mut all = [_mm512_setzero_ps(); R];
-                    for ((scales, all), row) in scales.iter_mut().zip(&mut all).zip(rows) {
-                        *scales = Scales::of::<F>(row);
+                    if R == 2 {
+                        let two = Scales::of_two::<F>(rows[0], rows[R - 1]);
+                        (scales[0], scales[R - 1]) = (two[0], two[1]);
+                    } else {
+                        for (scales, row) in scales.iter_mut().zip(rows) {
+                            *scales = Scales::of::<F>(row);
+                        }
+                    }
+                    for (scales, all) in scales.iter().zip(&mut all) {
                         *all = scales.offsets::<F>(x[0]);
                     }
                     for half in 0..2 {

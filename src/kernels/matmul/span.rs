@@ -183,13 +183,28 @@ pub(super) unsafe fn k_scale_codes(block: &[u8]) -> __m128i {
     // SAFETY: by the contract; 16 bytes are there.
     unsafe {
         let all = _mm_loadu_si128(block.as_ptr().cast());
+        _mm256_castsi256_si128(k_scale_codes_of_two(_mm256_castsi128_si256(all)))
+    }
+}
+
+/// [`k_scale_codes`] of two blocks' first 16 bytes, a half of the vector each.
+///
+/// # Safety
+/// The processor has AVX2.
+#[inline(always)]
+pub(super) unsafe fn k_scale_codes_of_two(blocks: __m256i) -> __m256i {
+    // SAFETY: by the contract.
+    unsafe {
         // Words a, c, b, c of the twelve bytes a, b, c behind the two factors; and those that hold the high bits.
-        let low = _mm_shuffle_epi8(all, _mm_setr_epi8(4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));
-        let high = _mm_shuffle_epi8(all, _mm_setr_epi8(-1, -1, -1, -1, 4, 5, 6, 7, -1, -1, -1, -1, 8, 9, 10, 11));
-        let low = _mm_srlv_epi32(low, _mm_setr_epi32(0, 0, 0, 4));
-        let low = _mm_and_si128(low, _mm_setr_epi32(0x3f3f_3f3f, 0x0f0f_0f0f, 0x3f3f_3f3f, 0x0f0f_0f0f));
-        let high = _mm_and_si128(_mm_srli_epi32(high, 2), _mm_set1_epi8(0x30));
-        _mm_or_si128(low, high)
+        let low = _mm_setr_epi8(4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15);
+        let high = _mm_setr_epi8(-1, -1, -1, -1, 4, 5, 6, 7, -1, -1, -1, -1, 8, 9, 10, 11);
+        let low = _mm256_shuffle_epi8(blocks, _mm256_broadcastsi128_si256(low));
+        let high = _mm256_shuffle_epi8(blocks, _mm256_broadcastsi128_si256(high));
+        let low = _mm256_srlv_epi32(low, _mm256_broadcastsi128_si256(_mm_setr_epi32(0, 0, 0, 4)));
+        let masks = _mm_setr_epi32(0x3f3f_3f3f, 0x0f0f_0f0f, 0x3f3f_3f3f, 0x0f0f_0f0f);
+        let low = _mm256_and_si256(low, _mm256_broadcastsi128_si256(masks));
+        let high = _mm256_and_si256(_mm256_srli_epi32(high, 2), _mm256_set1_epi8(0x30));
+        _mm256_or_si256(low, high)
     }
 }
 

@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 
 use super::fine::{FineSpan, SPAN};
 use super::rows::unpack_span;
-use super::span::{SpanFormat, k_scale_codes};
+use super::span::{SpanFormat, k_scale_codes, k_scale_codes_of_two};
 use crate::quant::{Codes, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
 
 /// Formats as the products of few tokens read them.
@@ -80,6 +80,22 @@ impl Scales {
             let span = F::span(bytes);
             let zero = _mm512_set1_ps(-(F::WORD_ZERO as f32));
             Scales { scale: span.scale, offset: if F::HAS_MIN { span.min } else { _mm512_mul_ps(span.scale, zero) } }
+        }
+    }
+
+    /// [`Scales::of`] two rows.
+    ///
+    /// # Safety
+    /// As above, for both.
+    #[inline(always)]
+    pub unsafe fn of_two<F: WordFormat>(a: &[u8], b: &[u8]) -> [Scales; 2] {
+        // SAFETY: by the contract.
+        unsafe {
+            if F::PAIRED {
+                let [a, b] = paired_scales_of_two(a, b);
+                return [Scales { scale: a, offset: a }, Scales { scale: b, offset: b }];
+            }
+            [Scales::of::<F>(a), Scales::of::<F>(b)]
         }
     }
 
@@ -535,6 +551,29 @@ unsafe fn ymm_pairs(words: __m256i) -> [__m256i; 4] {
 
 /// What each second factor is multiplied by in paired order.
 const SIXTEENTHS: [f32; 8] = [1.0, 0.0625, 1.0, 0.0625, 1.0, 0.0625, 1.0, 0.0625];
+
+/// [`paired_scales`] of two blocks: most of it is done for both at once.
+#[inline(always)]
+unsafe fn paired_scales_of_two(a: &[u8], b: &[u8]) -> [__m512; 2] {
+    let (a, b) = (&a[..16], &b[..16]);
+    // SAFETY: by the contract; 16 bytes are there in both.
+    unsafe {
+        let (a, b) = (_mm_loadu_si128(a.as_ptr().cast()), _mm_loadu_si128(b.as_ptr().cast()));
+        // Scale and offset of either block, the offsets with their signs turned; and sixteenths of all.
+        let halves = _mm_xor_si128(_mm_unpacklo_epi32(a, b), _mm_set1_epi32(i32::MIN));
+        let whole = _mm_cvtph_ps(halves);
+        let all = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(whole), _mm_mul_ps(whole, _mm_set1_ps(0.0625)));
+        let all = _mm512_castps256_ps512(all);
+        let codes = k_scale_codes_of_two(_mm256_inserti128_si256::<1>(_mm256_castsi128_si256(a), b));
+        let first = _mm512_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4, 1, 1, 1, 1, 1, 1, 1, 1);
+        let second = _mm512_add_epi32(first, _mm512_set1_epi32(2));
+        let (low, high) = (_mm256_castsi256_si128(codes), _mm256_extracti128_si256::<1>(codes));
+        [
+            _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(low)), _mm512_permutexvar_ps(first, all)),
+            _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(high)), _mm512_permutexvar_ps(second, all)),
+        ]
+    }
+}
 
 /// The eight scales of a Q4_K block, each second a sixteenth of what it is, and the eight offsets.
 #[inline(always)]
