@@ -27,8 +27,7 @@ impl Default for Codes {
 
 /// A quantized block format (ggml-common.h describes the layouts).
 pub trait BlockFormat {
-
-/// Numbers per block.
+    /// Numbers per block.
     const BLOCK_LEN: usize;
     /// Bytes per block.
     const BLOCK_BYTES: usize;

@@ -299,7 +299,16 @@ impl EightBits {
             *slot = Some(OffsetParts { kind: o.kind, starts, shifts });
         }
         let (q, d, sums) = (Parts::new(&mut self.q), Parts::new(&mut self.d), Parts::new(&mut self.sums));
-        EightParts { q, d, sums, d_turned: Parts::new(&mut self.d_turned), offsets, stride, lanes, wanted: self.kinds > 0 }
+        EightParts {
+            q,
+            d,
+            sums,
+            d_turned: Parts::new(&mut self.d_turned),
+            offsets,
+            stride,
+            lanes,
+            wanted: self.kinds > 0,
+        }
     }
 }
 

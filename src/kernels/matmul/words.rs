@@ -584,7 +584,8 @@ unsafe fn paired_scales(block: &[u8]) -> __m512 {
         // The offsets' factor with its sign turned.
         let both = _mm_cvtph_ps(_mm_cvtsi32_si128(factors ^ i32::MIN));
         let scale = _mm256_mul_ps(_mm256_broadcastss_ps(both), _mm256_loadu_ps(SIXTEENTHS.as_ptr()));
-        let factors = _mm512_insertf32x8::<1>(_mm512_castps256_ps512(scale), _mm256_broadcastss_ps(_mm_movehdup_ps(both)));
+        let factors =
+            _mm512_insertf32x8::<1>(_mm512_castps256_ps512(scale), _mm256_broadcastss_ps(_mm_movehdup_ps(both)));
         _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(k_scale_codes(block))), factors)
     }
 }
