@@ -151,8 +151,8 @@ fn a_vision_file_may_say_how_small_pictures_are_enlarged_to() {
         }
         writer.write_file(&mmproj, &mut |i, to| to.write_all(tensors[i].bytes())).unwrap();
         let model = reference("tiny-tied/model-f16.gguf");
-        let engine =
-            Engine::load(&EngineOptions { mmproj: Some(mmproj.clone()), ..EngineOptions::new(model) }).unwrap();
+        let pair = &EngineOptions { mmproj: Some(mmproj.clone()), ..EngineOptions::new(model) };
+        let engine = Engine::load(pair).map_err(|e| e.to_string())?;
         let turn = Turn::new(None, vec![picture()], "Describe this image.");
         let trace = engine.new_session().trace(&turn, options, 1, &[]).map_err(|e| e.to_string())?;
         Ok(trace.vision_out.len() / trace.hidden_size * 28 * 28)

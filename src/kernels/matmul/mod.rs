@@ -10,6 +10,8 @@ mod float_rows;
 mod foreign;
 mod lanes;
 mod packed;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
 mod panel;
 mod prepare;
 mod rounding;
