@@ -9,7 +9,7 @@ ALL = dict(describe=4, count=3, colour=1.5, shape=1, exists=1, ground=0.4, locat
 STAGES = [
     # sides: smallest, largest (in visual tokens of 28 pixels), most visual tokens; budget: visual tokens per step;
     # text_cost: what a picture's questions count beside its visual tokens; look: the share of steps that only look;
-    # crowds: the share of pictures that are full of everything
+    # crowds: the share of pictures that are full of everything; enlarged: small ones come as the program shows them to the model
     dict(name="look", steps=240, sides=(2, 8, 49), things=4, text=0.5, asks=0, questions=LOOK, budget=2400, text_cost=0),
     dict(name="small", steps=220, sides=(2, 5, 20), things=2, text=0.4, asks=5, questions=SHORT, budget=1500, text_cost=40),
     dict(name="crowds", steps=600, sides=(3, 8, 49), things=5, text=0.3, asks=0, questions=LOOK, budget=2600, text_cost=0, crowds=0.8),
