@@ -43,19 +43,28 @@ fn quantize_block<const N: usize>(x: &[f32; N], q: &mut [i8; N], d: &mut f32, su
 fn round_block<const N: usize>(x: &[f32; N], codes: &mut [i32; N], limit: f32) -> f32 {
     // Comparing bits orders magnitudes, infinities and NaN alike, and vectorizes.
     let max = x.iter().fold(0u32, |m, v| m.max(v.to_bits() & 0x7fff_ffff));
-    if max >= 0x7f80_0000 {
+    let Some((step, inverse)) = block_scale(max, limit) else {
         *codes = [0; N];
         return f32::NAN;
-    }
-    let max = f32::from_bits(max);
-    let inverse = if max > 0.0 { limit / max } else { 0.0 };
-    // The limit over a denormal is infinite: such a block is as good as zero.
-    let inverse = if inverse.is_finite() { inverse } else { 0.0 };
+    };
     const ROUND: f32 = 12582912.0; // 1.5 · 2^23: adding it rounds to nearest even.
     for (code, &v) in codes.iter_mut().zip(x) {
         *code = (v * inverse + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32;
     }
-    max / limit
+    step
+}
+
+/// What a code of a block stands for, and what the block's numbers are multiplied by, from the bits of the largest magnitude and
+/// the largest code; `None` where a number isn't finite.
+#[inline(always)]
+pub fn block_scale(max: u32, limit: f32) -> Option<(f32, f32)> {
+    if max >= 0x7f80_0000 {
+        return None;
+    }
+    let max = f32::from_bits(max);
+    let inverse = if max > 0.0 { limit / max } else { 0.0 };
+    // The limit over a denormal is infinite: such a block is as good as zero.
+    Some((max / limit, if inverse.is_finite() { inverse } else { 0.0 }))
 }
 
 /// Quantizes [`QK_FINE`] numbers to 15 bits: `x ≈ d · q` with `d = max |x| / 16383`, q rounded to nearest, halves to even,

@@ -19,7 +19,7 @@ mod tests;
 
 use half::{bf16, f16};
 
-pub use activations::{QK_FINE, QK_WIDE, QK8, quantize_fine, quantize_row};
+pub use activations::{QK_FINE, QK_WIDE, QK8, block_scale, quantize_fine, quantize_row};
 pub use encode::{encode, encodes};
 pub use error::QuantError;
 pub use format::{BlockFormat, Codes, MAX_BLOCK, MAX_SUBS, read_f16};

@@ -27,18 +27,10 @@ pub(super) fn round_row<const N: usize>(isa: Isa, x: &[f32], q: &mut [i8], d: &m
 mod x86 {
     use std::arch::x86_64::*;
 
-    /// A block's scale and what its numbers are multiplied by, from the bits of its largest magnitude; `None` where a number
-    /// isn't finite.
-    #[inline(always)]
-    fn scale(max: u32) -> Option<(f32, f32)> {
-        if max >= 0x7f80_0000 {
-            return None;
-        }
-        let max = f32::from_bits(max);
-        let inverse = if max > 0.0 { 127.0 / max } else { 0.0 };
-        // The limit over a denormal is infinite: such a block is as good as zero.
-        Some((max / 127.0, if inverse.is_finite() { inverse } else { 0.0 }))
-    }
+    use crate::quant::block_scale;
+
+    /// The largest code.
+    const LIMIT: f32 = 127.0;
 
     /// # Safety
     /// The processor has the features; the slices fit together.
@@ -56,7 +48,7 @@ mod x86 {
                 let magnitude = _mm512_and_si512(_mm512_castps_si512(*v), _mm512_set1_epi32(0x7fff_ffff));
                 max = _mm512_max_epu32(max, magnitude);
             }
-            let Some((step, inverse)) = scale(_mm512_reduce_max_epu32(max)) else {
+            let Some((step, inverse)) = block_scale(_mm512_reduce_max_epu32(max), LIMIT) else {
                 (*d, *sums, *q) = (f32::NAN, [0; 2], [0; N]);
                 continue;
             };
@@ -87,7 +79,7 @@ mod x86 {
             let four = _mm_max_epu32(_mm256_castsi256_si128(max), _mm256_extracti128_si256::<1>(max));
             let two = _mm_max_epu32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
             let one = _mm_max_epu32(two, _mm_shuffle_epi32::<0b10_11_00_01>(two));
-            let Some((step, inverse)) = scale(_mm_cvtsi128_si32(one).cast_unsigned()) else {
+            let Some((step, inverse)) = block_scale(_mm_cvtsi128_si32(one).cast_unsigned(), LIMIT) else {
                 (*d, *sums, *q) = (f32::NAN, [0; 2], [0; N]);
                 continue;
             };
