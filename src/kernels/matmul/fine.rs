@@ -8,8 +8,8 @@
 //! vector 0: columns 0, 2, …, 14      vector 1: 16, 18, …, 30      vector 2: 1, 3, …, 15      vector 3: 17, 19, …, 31
 //! ```
 //!
-//! Q4_K's bytes hold a column of 32 in their low halves and one of the next 32 in their high ones. For it the same eighths
-//! are [paired](Order::Paired) otherwise, so that its words needn't be moved:
+//! Q4_K's bytes hold a column of 32 in their low halves and one of the next 32 in their high ones. For it, and with AVX2 for all
+//! K-quants, the same eighths are [paired](Order::Paired) otherwise, so that words needn't be moved:
 //!
 //! ```text
 //! vector 0: the even columns of the first and the third 32      vector 1: of the second and the fourth
@@ -28,14 +28,19 @@ pub(super) const SPAN: usize = QK_FINE;
 pub(super) enum Order {
     /// Of 32 columns after 32.
     Straight = 0,
-    /// As Q4_K wants it.
+    /// As Q4_K wants it, and AVX2 for all K-quants.
     Paired = 1,
 }
 
 impl Order {
     /// The order in which products with weights of this type read codes.
     pub fn of(isa: Isa, codes: GgmlType) -> Order {
-        if isa != Isa::Scalar && codes == GgmlType::Q4_K { Order::Paired } else { Order::Straight }
+        let paired = match isa {
+            Isa::Scalar => false,
+            Isa::Avx2 => codes.block_len() == SPAN,
+            Isa::Avx512 => codes == GgmlType::Q4_K,
+        };
+        if paired { Order::Paired } else { Order::Straight }
     }
 }
 

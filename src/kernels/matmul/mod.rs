@@ -22,6 +22,8 @@ mod span;
 mod turn;
 #[cfg(target_arch = "x86_64")]
 mod words;
+#[cfg(target_arch = "x86_64")]
+mod ymm;
 
 #[cfg(test)]
 mod tests;

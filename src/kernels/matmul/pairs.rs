@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::span::{k_scale_codes, k_scale_codes_of_two};
-use super::words::{WordFormat, k_scales};
+use super::words::WordFormat;
 use crate::quant::Q4K;
 
 /// The nibbles of words as [`WordFormat::PAIRED`] has them: a shift for four.
@@ -18,21 +18,6 @@ unsafe fn zmm_pairs(words: __m512i) -> [__m512i; 4] {
             _mm512_and_si512(words, high),
             _mm512_and_si512(rest, low),
             _mm512_and_si512(rest, high),
-        ]
-    }
-}
-
-/// The same for AVX2.
-#[inline(always)]
-unsafe fn ymm_pairs(words: __m256i) -> [__m256i; 4] {
-    // SAFETY: by the contract.
-    unsafe {
-        let (low, high, rest) = (_mm256_set1_epi16(0x0f), _mm256_set1_epi16(0xf0), _mm256_srli_epi16(words, 8));
-        [
-            _mm256_and_si256(words, low),
-            _mm256_and_si256(words, high),
-            _mm256_and_si256(rest, low),
-            _mm256_and_si256(rest, high),
         ]
     }
 }
@@ -79,27 +64,11 @@ pub(super) unsafe fn paired_scales(block: &[u8]) -> __m512 {
 }
 
 impl WordFormat for Q4K {
-    const IN_YMM: bool = true;
     const PAIRED: bool = true;
     #[inline(always)]
     unsafe fn zmm_words(bytes: &[u8], half: usize) -> [__m512i; 4] {
         let codes = &bytes[16 + 64 * half..][..64];
         // SAFETY: by the contract; 64 bytes are there.
         unsafe { zmm_pairs(_mm512_loadu_si512(codes.as_ptr().cast())) }
-    }
-    #[inline(always)]
-    unsafe fn ymm_words(bytes: &[u8], step: usize) -> [__m256i; 4] {
-        let codes = &bytes[16 + 32 * step..][..32];
-        // SAFETY: by the contract; 32 bytes are there.
-        unsafe { ymm_pairs(_mm256_loadu_si256(codes.as_ptr().cast())) }
-    }
-    #[inline(always)]
-    unsafe fn ymm_scales(bytes: &[u8], scale: &mut [f32; 16], min: &mut [f32; 16]) {
-        // SAFETY: by the contract.
-        unsafe {
-            k_scales(bytes, scale, min);
-            let p = scale.as_mut_ptr();
-            _mm256_storeu_ps(p, _mm256_mul_ps(_mm256_loadu_ps(p), _mm256_loadu_ps(SIXTEENTHS.as_ptr())));
-        }
     }
 }
