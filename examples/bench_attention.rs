@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use qlens::kernels::{Cpu, HeadDims, Isa, KvCache, KvType};
+use qlens::kernels::{AttentionProducts, Cpu, HeadDims, Isa, KvCache, KvType};
 
 /// Median time of a call.
 fn median(mut f: impl FnMut()) -> f64 {
@@ -26,15 +26,15 @@ fn noise(n: usize) -> Vec<f32> {
 }
 
 /// `rows` patches in segments of `len`, 16 heads of 80.
-fn vision(cpu: &Cpu, rows: usize, len: usize) {
+fn vision(cpu: &Cpu, rows: usize, len: usize, products: AttentionProducts) {
     let dims = HeadDims { n_heads: 16, n_kv_heads: 16, head_dim: 80 };
     let x = noise(rows * 1280);
     let borders: Vec<usize> = (0..=rows / len).map(|i| i * len).collect();
     let mut out = vec![0.0; x.len()];
-    let time = median(|| cpu.attention_segments(dims, &x, &x, &x, &borders, &mut out));
+    let time = median(|| cpu.attention_segments(dims, &x, &x, &x, &borders, products, &mut out));
     let flop = rows as f64 * len as f64 * 16.0 * 80.0 * 4.0;
     println!(
-        "  vision {rows} patches in segments of {len:4}: {:8.3} ms {:7.1} GFLOP/s",
+        "  vision {rows} patches in segments of {len:4}, {products:?}: {:8.3} ms {:7.1} GFLOP/s",
         time * 1e3,
         flop / time * 1e-9
     );
@@ -66,8 +66,10 @@ fn main() {
         for &n in &threads {
             let cpu = Cpu::with_isa(n, isa).expect("an available instruction set");
             println!("{}, {n} threads", isa.name());
-            vision(&cpu, 4096, 64);
-            vision(&cpu, 4096, 4096);
+            for products in [AttentionProducts::Float32, AttentionProducts::Bfloat16] {
+                vision(&cpu, 4096, 64, products);
+                vision(&cpu, 4096, 4096, products);
+            }
             for (start, tokens) in [(0, 512), (4096, 512), (4095, 1), (16383, 1), (4092, 4)] {
                 language(&cpu, start, tokens);
             }

@@ -62,6 +62,11 @@ impl Avx512Bf16 {
         }
         None
     }
+
+    /// The proof of what it includes.
+    pub fn avx512(self) -> Avx512 {
+        Avx512(())
+    }
 }
 
 impl Isa {

@@ -19,9 +19,9 @@ mod vector;
 
 use std::sync::{Arc, OnceLock};
 
-pub use attention::HeadDims;
+pub use attention::{AttentionProducts, HeadDims};
 pub use error::KernelError;
-pub use isa::{Avx2, Avx512, Isa, physical_cores};
+pub use isa::{Avx2, Avx512, Avx512Bf16, Isa, physical_cores};
 pub use kv_cache::{KvCache, KvType};
 pub use matmul::{FEW_TOKENS, Input, MatMul, Matrix};
 pub use observe::Observer;

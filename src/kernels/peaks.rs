@@ -113,7 +113,7 @@ fn float(isa: Isa) -> Chain {
 
 fn bf16(isa: Isa) -> Option<Chain> {
     #[cfg(target_arch = "x86_64")]
-    if isa == Isa::Avx512 && super::isa::Avx512Bf16::new().is_some() {
+    if isa == Isa::Avx512 && super::Avx512Bf16::new().is_some() {
         return Some(x86::bf16_avx512);
     }
     let _ = isa;

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 
 use super::ModelError;
+use super::weights::Precision;
 use crate::gguf::Tensor;
 pub use crate::kernels::HeadDims;
 
@@ -119,8 +120,16 @@ pub trait Compute {
         cache: (&Self::Cache, Place),
         out: &mut Self::Buf,
     );
-    /// Attention of `[patches, n_heads, head_dim]` within each segment between `cu_seqlens`.
-    fn attend_segments(&mut self, dims: HeadDims, qkv: [&Self::Buf; 3], cu_seqlens: &[usize], out: &mut Self::Buf);
+    /// Attention of `[patches, n_heads, head_dim]` within each segment between `cu_seqlens`; where `precision` isn't exact,
+    /// the inputs of its products may be rounded to bfloat16.
+    fn attend_segments(
+        &mut self,
+        dims: HeadDims,
+        qkv: [&Self::Buf; 3],
+        cu_seqlens: &[usize],
+        precision: Precision,
+        out: &mut Self::Buf,
+    );
 }
 
 /// How large a KV cache is.

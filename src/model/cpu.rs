@@ -4,9 +4,10 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use super::compute::{CacheShape, Compute, Input, Job, Place, View};
+use super::weights::Precision;
 use super::{HeadDims, ModelError};
 use crate::gguf::Tensor;
-use crate::kernels::{self, Cpu, KvCache, MatMul, Matrix, Scratch};
+use crate::kernels::{self, AttentionProducts, Cpu, KvCache, MatMul, Matrix, Scratch};
 
 /// Runs the model on this computer's processor.
 pub struct CpuCompute {
@@ -136,10 +137,21 @@ impl Compute for CpuCompute {
         self.cpu.attention_cached(dims, q, cache, place.layer, place.start, out);
     }
 
-    fn attend_segments(&mut self, dims: HeadDims, qkv: [&Vec<f32>; 3], cu_seqlens: &[usize], out: &mut Vec<f32>) {
+    fn attend_segments(
+        &mut self,
+        dims: HeadDims,
+        qkv: [&Vec<f32>; 3],
+        cu_seqlens: &[usize],
+        precision: Precision,
+        out: &mut Vec<f32>,
+    ) {
+        let products = match precision {
+            Precision::Exact => AttentionProducts::Float32,
+            Precision::Int8 => AttentionProducts::Bfloat16,
+        };
         let len = cu_seqlens.last().copied().unwrap_or(0) * dims.n_heads * dims.head_dim;
         let [q, k, v] = qkv.map(|b| &b[..len]);
-        self.cpu.attention_segments(dims, q, k, v, cu_seqlens, &mut out[..len]);
+        self.cpu.attention_segments(dims, q, k, v, cu_seqlens, products, &mut out[..len]);
     }
 }
 

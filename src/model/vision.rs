@@ -55,6 +55,7 @@ pub fn inside_language_model(gguf: &Gguf) -> bool {
 /// The vision tower's weights on one backend.
 pub struct VisionModel<C: Compute> {
     config: VisionConfig,
+    precision: Precision,
     /// The patch convolution's two halves in time, `[hidden, 3 · 14 · 14]` each.
     patch_embed: [C::Matrix; 2],
     patch_bias: Option<C::Buf>,
@@ -122,7 +123,7 @@ impl<C: Compute> VisionModel<C> {
             load.linear(names.merger[1], config.projection_dim, merged)?,
         ];
         let inv_freq = inverse_frequencies(10000.0, config.head_dim / 2);
-        Ok(VisionModel { config, patch_embed, patch_bias, blocks, post_norm, merger, inv_freq })
+        Ok(VisionModel { config, precision, patch_embed, patch_bias, blocks, post_norm, merger, inv_freq })
     }
 
     /// The hyperparameters.
@@ -239,7 +240,7 @@ impl<C: Compute> VisionModel<C> {
         compute.rope(patches, k, c.n_heads, (cos, sin), c.head_dim / 2);
         let dims = HeadDims { n_heads: c.n_heads, n_kv_heads: c.n_heads, head_dim: c.head_dim };
         let borders = if block.full_attention { &order.cu_seqlens } else { &order.cu_window_seqlens };
-        compute.attend_segments(dims, [q, k, v], borders, attn);
+        compute.attend_segments(dims, [q, k, v], borders, self.precision, attn);
         compute.linear(patches, Input::Plain(View::all(attn)), &mut [block.attn_out.add_to(x)]);
     }
 

@@ -12,13 +12,14 @@ pub struct Linear<C: Compute> {
     pub bias: Option<C::Buf>,
 }
 
-/// How weights that a file has in floats are computed with. Quantized ones are always taken as they are.
+/// How weights that a file has in floats are computed with. Quantized ones are always taken as they are. Also whether the
+/// tower's attention may round what it multiplies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// As they are, in float32.
     Exact,
     /// Rounded to 8 bits with a scale per 64, like the inputs they are multiplied with: several times quicker, about as
-    /// close as a Q8_0 file.
+    /// close as a Q8_0 file. Attention multiplies in bfloat16 where the processor has instructions for it.
     #[default]
     Int8,
 }

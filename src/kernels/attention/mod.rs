@@ -5,6 +5,7 @@
 //!
 //! A task is one key head with a block of its queries (those of a group share each tile), cut by shapes only.
 
+mod cells;
 mod decode;
 #[cfg(test)]
 mod tests;
@@ -16,7 +17,7 @@ use super::vector::dispatch;
 use super::{Cpu, KvCache};
 use decode::{FewQueries, Join, RANGE};
 use std::cell::RefCell;
-use tile::ManyQueries;
+use tile::{ManyQueries, in_bfloat16};
 
 /// How attention's heads are laid out. Scores are scaled by `1 / sqrt(head_dim)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,16 @@ pub struct HeadDims {
     pub n_kv_heads: usize,
     /// Width of a head.
     pub head_dim: usize,
+}
+
+/// How queries are multiplied with keys, and weights with values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttentionProducts {
+    /// In float32.
+    Float32,
+    /// Rounded to bfloat16, in half the time, where the processor has such products and there are many queries; sums and
+    /// exponentials stay float32.
+    Bfloat16,
 }
 
 /// Rows of queries that a task handles (heads of a group times tokens), at least and at most: so many that it is little to
@@ -241,6 +252,7 @@ impl Cpu {
         k: &[f32],
         v: &[f32],
         cu_seqlens: &[usize],
+        products: AttentionProducts,
         out: &mut [f32],
     ) {
         let HeadDims { n_heads, n_kv_heads, head_dim } = dims;
@@ -267,7 +279,10 @@ impl Cpu {
                 let visible = |_| segment.len();
                 let (keys, values) = (source(k), source(v));
                 let task = Task { keys, values, head_dim, rows, keys_seen: segment.len(), visible: &visible };
-                dispatch(self.isa(), ManyQueries { task: &task, work: w });
+                let rounded = products == AttentionProducts::Bfloat16;
+                if !(rounded && in_bfloat16(self.isa(), ManyQueries { task: &task, work: w })) {
+                    dispatch(self.isa(), ManyQueries { task: &task, work: w });
+                }
                 for (row, result) in w.results(head_dim).take(rows).enumerate() {
                     let at = at(first + row);
                     // SAFETY: tasks have different rows or heads.

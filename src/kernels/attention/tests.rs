@@ -68,7 +68,7 @@ fn segments_match_nested_loops() {
         on_every_isa(|cpu| {
             let mut out = vec![f32::NAN; rows * width];
             let dims = HeadDims { n_heads, n_kv_heads: n_heads, head_dim };
-            cpu.attention_segments(dims, &q, &k, &v, &borders, &mut out);
+            cpu.attention_segments(dims, &q, &k, &v, &borders, AttentionProducts::Float32, &mut out);
             for s in borders.windows(2) {
                 for row in s[0]..s[1] {
                     for head in 0..n_heads {
@@ -171,5 +171,55 @@ fn few_tokens_equal_one_at_a_time() {
             assert!(together == single, "{} {dims:?}", cpu.isa().name());
             together
         });
+    }
+}
+
+/// The result of a task in bfloat16 on the kernel that `run` runs, from queries in rows.
+fn in_pairs(task: &Task<'_>, q: &[f32], run: impl FnOnce(ManyQueries<'_>)) -> Vec<f32> {
+    let mut work = Work::default();
+    q.chunks(task.head_dim).for_each(|row| work.push(row));
+    run(ManyQueries { task, work: &mut work });
+    work.results(task.head_dim).take(task.rows).flatten().copied().collect()
+}
+
+/// Of odd widths and numbers of keys; small and large scores; masks. The twin does the same roundings, so that both differ
+/// only by the order of additions, and from float64 by what bfloat16 takes.
+#[test]
+fn bfloat16_matches_its_twin_and_float64() {
+    use super::cells::plain::PlainPairs;
+    use super::tile::many_queries;
+    use crate::kernels::vector::Plain;
+
+    for (head_dim, rows, n_keys, size) in
+        [(80, 64, 64, 2.0), (80, 70, 131, 6.0), (128, 33, 65, 1.0), (6, 5, 1, 3.0), (7, 40, 200, 4.0), (2, 1, 9, 300.0)]
+    {
+        let [mut q, keys, values] =
+            [(rows, 1), (n_keys, 2), (n_keys, 3)].map(|(n, seed)| noise(n * head_dim, seed + rows as u64));
+        q.iter_mut().for_each(|x| *x *= size);
+        for masked in [false, true] {
+            let visible = |row: usize| if masked { 1 + row * (n_keys - 1) / rows } else { n_keys };
+            let source = |data| Source::F32 { data, stride: head_dim };
+            let (keys_seen, visible) = (visible(rows - 1), &visible);
+            let task = Task { keys: source(&keys), values: source(&values), head_dim, rows, keys_seen, visible };
+            let twin = in_pairs(&task, &q, |job| many_queries(Plain, PlainPairs, job));
+            let what = format!("{rows} x {head_dim} over {n_keys}, masked: {masked}");
+            for (row, (q, found)) in q.chunks(head_dim).zip(twin.chunks(head_dim)).enumerate() {
+                let keys: Vec<&[f32]> = keys.chunks(head_dim).take(visible(row)).collect();
+                let values: Vec<&[f32]> = values.chunks(head_dim).take(visible(row)).collect();
+                // A score of size s is off by s / 2^9 and some, a weight by its share of that, a value by 2^-9.
+                let tolerance = 0.01 + 0.01 * f64::from(size).min(6.0);
+                if size < 100.0 {
+                    assert_near(found, &naive(q, &keys, &values), tolerance, &format!("{what} row {row}"));
+                }
+            }
+            for isa in Isa::available() {
+                let mut ran = false;
+                let found = in_pairs(&task, &q, |job| ran = in_bfloat16(isa, job));
+                if ran {
+                    let twin: Vec<f64> = twin.iter().map(|&x| f64::from(x)).collect();
+                    assert_near(&found, &twin, 4e-3, &format!("{} {what}", isa.name()));
+                }
+            }
+        }
     }
 }

@@ -8,6 +8,8 @@ mod lanes;
 mod plain;
 
 pub(crate) use lanes::Lanes;
+#[cfg(test)]
+pub(crate) use plain::Plain;
 
 use super::Isa;
 #[cfg(target_arch = "x86_64")]
