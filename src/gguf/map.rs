@@ -91,6 +91,10 @@ impl LargePages {
         Some(LargePages(map))
     }
 
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.0
     }
