@@ -82,6 +82,7 @@ impl<L: Lanes> Cells<L> for Singles {
 #[cfg(target_arch = "x86_64")]
 pub(super) mod x86 {
     use std::arch::x86_64::*;
+    use std::mem::transmute;
 
     use super::Cells;
     use crate::kernels::{Avx512, Avx512Bf16};
@@ -108,7 +109,7 @@ pub(super) mod x86 {
 
         #[inline(always)]
         fn mul_add(self, _: Avx512, a: __m512i, b: __m512i, acc: __m512) -> __m512 {
-            unsafe { _mm512_dpbf16_ps(acc, std::mem::transmute(a), std::mem::transmute(b)) }
+            unsafe { _mm512_dpbf16_ps(acc, transmute::<__m512i, __m512bh>(a), transmute::<__m512i, __m512bh>(b)) }
         }
 
         #[inline(always)]
@@ -123,7 +124,7 @@ pub(super) mod x86 {
                 index
             };
             unsafe {
-                let words: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(group[1], group[0]));
+                let words = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(group[1], group[0]));
                 let index = _mm512_loadu_si512(IN_TURNS.as_ptr().cast());
                 _mm512_storeu_si512(p.cast(), _mm512_permutexvar_epi16(index, words));
             }
@@ -133,7 +134,7 @@ pub(super) mod x86 {
         unsafe fn store_neighbours(self, _: Avx512, p: *mut f32, numbers: *const f32) {
             unsafe {
                 let (first, second) = (_mm512_loadu_ps(numbers), _mm512_loadu_ps(numbers.add(16)));
-                let words: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(second, first));
+                let words = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(second, first));
                 _mm512_storeu_si512(p.cast(), words);
             }
         }
