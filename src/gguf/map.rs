@@ -42,19 +42,11 @@ impl Storage {
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
         // A file that is read from disk through this map comes in pages of 2 MB, where the system and the file system can
         // do that; they stay for the next program. Weights are read half as fast again then: a page of 4 KB is looked up
-        // for every few rows otherwise.
+        // for every few rows otherwise. Nothing is asked for ahead of time: what `WILLNEED` brings are small pages, and
+        // small tensors all over the file would leave every fifth of its large pages in pieces.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
         Ok(Storage::Mapped(Arc::new(map)))
-    }
-
-    /// Tells the system that these bytes will be read soon, so that it fetches them meanwhile. Only a hint.
-    pub fn will_need(&self, range: Range<usize>) {
-        #[cfg(unix)]
-        if let Storage::Mapped(map) = self {
-            let _ = map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
-        }
-        let _ = range;
     }
 
     /// Tells the system that it may take the memory of these bytes back: they come from the file again when they are read.

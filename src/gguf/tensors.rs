@@ -159,10 +159,6 @@ fn read_entry(r: &mut Reader<'_>) -> Result<Entry, GgufError> {
     Ok(Entry { name, ty, dims, offset, bytes })
 }
 
-/// Norms and biases, which loading copies, are at most so large: from a cold disk they come several at once when they are
-/// asked for together, rather than one after the other.
-const READ_WHILE_LOADING: usize = 128 << 10;
-
 /// Reads all entries and checks that each tensor lies within the file, aligned, apart from the others.
 pub(super) fn read_tensors(r: &mut Reader<'_>, n: u64, alignment: u64) -> Result<Vec<Tensor>, GgufError> {
     let left = (r.storage.bytes().len() - r.at) as u64;
@@ -198,9 +194,6 @@ pub(super) fn read_tensors(r: &mut Reader<'_>, n: u64, alignment: u64) -> Result
             )));
         }
         ranges.push((start, end, i));
-        if e.bytes <= READ_WHILE_LOADING {
-            r.storage.will_need(start as usize..end as usize);
-        }
         let data = SharedBytes::new(r.storage.clone(), start as usize..end as usize);
         tensors.push(Tensor { name: e.name.as_str().into(), ty: e.ty, dims: e.dims.clone(), data });
     }

@@ -24,6 +24,8 @@ mod turn;
 mod words;
 #[cfg(target_arch = "x86_64")]
 mod ymm;
+#[cfg(target_arch = "x86_64")]
+mod ymm_rows;
 
 #[cfg(test)]
 mod tests;
