@@ -75,6 +75,8 @@ impl<C: Compute> Loader<'_, C> {
         let tensor = self.tensor(name, &[len])?;
         let mut data = vec![0.0; len];
         self.dequantize(&tensor, &mut data)?;
+        // It was in a page of up to 2 MB, of which nothing else may be wanted yet.
+        tensor.give_back();
         self.upload(&data)
     }
 
