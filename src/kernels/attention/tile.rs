@@ -198,20 +198,22 @@ impl<'a, L: Lanes, C: Cells<L>> Tiles<'a, L, C> {
                 }
                 continue;
             }
-            let (even, odd) = (row(self.rows, 0, 2 * step), row(self.rows, 1, 2 * step));
+            // Slices of the pair of rows end before cells are made of them, which goes through pointers.
+            let (even, odd) = (0, 1);
+            let pair = |which: usize| row(self.rows, which, 2 * step);
             if i < n {
-                widen(self.l, task.keys, start + i, even)
+                widen(self.l, task.keys, start + i, pair(even));
             } else {
-                even.fill(0.0)
+                pair(even).fill(0.0);
             }
             // SAFETY: `2 step` floats, a multiple of `2 N`, become `step` cells.
             unsafe { self.pair_neighbours(self.keys.add(i * step)) };
             if i % 2 == 0 && i < n {
-                widen(self.l, task.values, start + i, even);
+                widen(self.l, task.values, start + i, pair(even));
                 if i + 1 < n {
-                    widen(self.l, task.values, start + i + 1, odd)
+                    widen(self.l, task.values, start + i + 1, pair(odd));
                 } else {
-                    odd.fill(0.0)
+                    pair(odd).fill(0.0);
                 }
                 // SAFETY: `step` numbers of both, a multiple of N.
                 unsafe { self.pair_rows(self.values.add(i / 2 * step)) };
