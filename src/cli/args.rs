@@ -423,7 +423,7 @@ pub struct ModelArgs {
           .map(|s| if s == "f32" { KvKind::F32 } else { KvKind::F16 }))]
     pub kv_type: Option<KvKind>,
     /// How the vision model's F16 or F32 weights are computed with: int8 rounds them to 8 bits, as in a Q8_0 file, and what
-    /// attention multiplies to bfloat16, and is several times quicker; exact doesn't [default: int8; exact in `trace`]
+    /// attention multiplies to bfloat16 where the processor can, and is several times quicker; exact doesn't [default: int8; exact in `trace`]
     #[arg(long, value_name = "HOW", value_parser = PossibleValuesParser::new(["int8", "exact"])
           .map(|s| if s == "exact" { Precision::Exact } else { Precision::Int8 }))]
     pub vision_precision: Option<Precision>,

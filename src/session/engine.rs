@@ -190,7 +190,8 @@ impl Engine {
         Some(self.media_files.get_or_init(|| {
             let mut hash = hash_tensors(self.mmproj.iter().flat_map(Gguf::tensors));
             // Instruction sets differ in how they round.
-            hash.update(format!("{:?} {}", self.vision_precision, self.cpu.isa().name()));
+            let bfloat16 = if self.cpu.has_bfloat16() { " bf16" } else { "" };
+            hash.update(format!("{:?} {}{bfloat16}", self.vision_precision, self.cpu.isa().name()));
             MediaFiles::new(folder.clone(), hash.finalize().into(), self.text.config().hidden_size)
         }))
     }

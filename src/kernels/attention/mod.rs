@@ -14,7 +14,7 @@ mod tile;
 use super::kv_cache::{Half, KvData};
 use super::split::Parts;
 use super::vector::dispatch;
-use super::{Cpu, KvCache};
+use super::{Avx512Bf16, Cpu, Isa, KvCache};
 use decode::{FewQueries, Join, RANGE};
 use std::cell::RefCell;
 use tile::{ManyQueries, in_bfloat16};
@@ -125,6 +125,11 @@ impl Cpu {
     /// Rows of a task where there are so many of all heads together. A query's result doesn't depend on it.
     fn query_rows(&self, all: usize) -> usize {
         (all / (TASKS * self.pool().threads())).clamp(QUERY_ROWS[0], QUERY_ROWS[1])
+    }
+
+    /// Whether [`AttentionProducts::Bfloat16`] is other than float32 here.
+    pub fn has_bfloat16(&self) -> bool {
+        self.isa() == Isa::Avx512 && Avx512Bf16::new().is_some()
     }
 
     /// Causal attention of `q`, `[tokens, n_heads, head_dim]`, over a layer of the cache: token `i` sees the first
