@@ -54,8 +54,8 @@ def picture_sample(rng, tw, th, stage):
         weights = {"read": 2, "text_box": 1, "html": 4}
     else:
         words = rng.random()
-        n_lines = 0 if words > stage["text"] else rng.choice([1, 1, 1, 2, 3])
-        alone = n_lines and rng.random() < 0.7
+        n_lines = 0 if words > stage["text"] else min(rng.choice(stage.get("lines", [1, 1, 1, 2, 3])), max(1, height // 30 - 1))
+        alone = n_lines and rng.random() < stage.get("alone", 0.7)
         n_things = 0 if alone else rng.randint(0 if n_lines else 1, stage["things"])
         scene, image = draw_picture(rng, *native, n_things, n_lines)
         weights = stage["questions"]
@@ -64,7 +64,8 @@ def picture_sample(rng, tw, th, stage):
         pairs = [(rng.choice(Q.HTML), Q.html(scene))] if rng.random() < 0.7 else []
         pairs += Q.questions_for(rng, scene, 1, {"read": 1, "text_box": 1})
     else:
-        pairs = Q.questions_for(rng, scene, stage["asks"], weights)
+        few = scene.lines and not scene.things       # what is printed is said whole: one or two questions have it all
+        pairs = Q.questions_for(rng, scene, min(stage["asks"], rng.choice([1, 2])) if few else stage["asks"], weights)
     return Sample(rng, np.asarray(image)[None, None], scene, pairs)
 
 
@@ -171,13 +172,13 @@ def _talk(tokens, owner, talk, blind):
 
 def token_labels(samples, gh, gw):
     """What each visual token shows: shape, colour, box and place in the order of the thing that covers most of it; the characters in
-    its cells, the number of their line, and how far along the line the first of them is.
+    its cells, the number of their line, how far along the line each of them is and the first of them.
 
     The vision tower learns these directly beside the answers (through heads that are dropped afterwards): it makes it see early."""
     b, n = len(samples), gh * gw
     shape, colour, rank, line_of, index = (np.zeros((b, gh, gw), np.int64) for _ in range(5))
     box = np.zeros((b, gh, gw, 4), np.float32)
-    cells = np.zeros((b, gh * CELL_ROWS, gw * CELL_COLUMNS), np.int64)
+    cells, order = (np.zeros((b, gh * CELL_ROWS, gw * CELL_COLUMNS), np.int64) for _ in range(2))
     ys, xs = np.arange(gh) * FACTOR, np.arange(gw) * FACTOR
     for i, s in enumerate(samples):
         best = np.zeros((gh, gw))
@@ -197,10 +198,10 @@ def token_labels(samples, gh, gw):
                 step_x, step_y = FACTOR / CELL_COLUMNS, FACTOR / CELL_ROWS
                 c1, c2 = max(0, int(np.ceil(x1 / step_x - 0.5))), int(np.ceil(x2 / step_x - 0.5))
                 r1, r2 = max(0, int(np.ceil(y1 / step_y - 0.5))), int(np.ceil(y2 / step_y - 0.5))
-                cells[i, r1:r2, c1:c2] = CHAR_ID.get(char, 0)
-    cells = cells.reshape(b, gh, CELL_ROWS, gw, CELL_COLUMNS).transpose(0, 1, 3, 2, 4).reshape(b, n, -1)
+                cells[i, r1:r2, c1:c2], order[i, r1:r2, c1:c2] = CHAR_ID.get(char, 0), min(place, CHARS_IN_LINE)
+    cells, order = (v.reshape(b, gh, CELL_ROWS, gw, CELL_COLUMNS).transpose(0, 1, 3, 2, 4).reshape(b, n, -1) for v in (cells, order))
     return {"shape": shape.reshape(b, n), "colour": colour.reshape(b, n), "rank": rank.reshape(b, n), "line": line_of.reshape(b, n),
-            "index": index.reshape(b, n), "box": box.reshape(b, n, 4), "cells": cells,
+            "index": index.reshape(b, n), "box": box.reshape(b, n, 4), "cells": cells, "order": order,
             "corner": np.stack(np.broadcast_arrays(*np.meshgrid(xs, ys)), -1).reshape(1, n, 2).astype(np.float32)}
 
 
@@ -232,22 +233,25 @@ class Stream:
         stage = self.stage
         if rng.random() < stage.get("look", 0):            # a step that only looks: many pictures, no questions
             stage = {**stage, "asks": 0, "text": 0.3, "documents": 0, "budget": 2600, "text_cost": 0, "clips": 0, "most": 80, "crowds": 0.8}
+        elif rng.random() < stage.get("print", 0):         # a step that only reads, many lines at once
+            stage = {**stage, "text": 1, "alone": 1, "lines": range(2, LINES), "sides": (5, 14, 130), "documents": 0, "clips": 0,
+                     "questions": {"read": 6, "describe": 2, "text_box": 0.5}}
         if rng.random() < stage.get("clips", 0):
             tw, th, seconds = self._clip_size(rng)
             cost = seconds * (tw * th + 0) + 60
             b = max(1, int(self.scale * stage["budget"] / cost))
             samples = [clip_sample(rng, tw, th, seconds, 2) for _ in range(b)]
         else:
-            tw, th = self._size(rng, stage.get("most", 10000))
+            tw, th = self._size(rng, stage)
             width, height = seen_size(tw * FACTOR, th * FACTOR) if stage.get("enlarged") else (tw * FACTOR, th * FACTOR)
             seen = width * height // FACTOR ** 2
             b = max(2, int(min(300 * self.scale, self.scale * stage["budget"] / (seen + stage["text_cost"]))))
             samples = [picture_sample(rng, tw, th, stage) for _ in range(b)]
         return pack(self.tokens, samples)
 
-    def _size(self, rng, most_now):
-        low, high, most = self.stage["sides"]
-        most = min(most, most_now)
+    def _size(self, rng, stage):
+        low, high, most = stage["sides"]
+        most = min(most, stage.get("most", most))
         while True:
             # sides are drawn on a logarithmic scale: small pictures are cheap, and there are more of them
             a, b = (min(high, int(low * (((high + 0.999) / low) ** rng.random()))) for _ in range(2))

@@ -14,21 +14,10 @@ FONT_FILES = [
     "liberation/LiberationSerif-Regular.ttf", "liberation/LiberationSerif-Bold.ttf", "liberation/LiberationMono-Bold.ttf",
 ]
 FONT_ROOT = os.environ.get("DEMO_FONTS", "/usr/share/fonts/truetype")
+DICTIONARY = os.environ.get("DEMO_WORDS", "/usr/share/dict/american-english-small")
+LONGEST = 6          # letters of a word
 SMALLEST = 14        # font size in pixels below which no text is drawn
 
-TRAIN_WORDS = """able acid age air apple arm art bag ball bank base bear bell best bird blue boat body bone book born box boy
-bread brick bring brown bus cake call camp card care cat chair city clay clock cloud coal coat cold cook corn cup dance dark
-day deep desk dish dog door dream dress drum dust ear earth east edge egg eye face farm fast film fire fish flag flat floor
-flow fly food foot fork free frog fruit game gate gift girl glass gold good grass great grow hair half hand hat head heart heat
-hill home hope horse house ice inch iron jam job joy jump key kick king kite lake lamp land large leaf left leg lemon light
-lime line lion list long lost love low lunch mad map mark meal meat milk mind mint mix moon mouse mouth move music nail name
-neck nest new nice night nine north nose note ocean oil old one open orange oven owl page pain pan paper park part path pen
-pet piano pig pin pipe plan plant play plum pond pool post pot price pull pure queen quick quiet rain read red rice rich ring
-river road rock roof room root rope rose round run sad safe sail salt sand save sea seat seed sell send shape sheep ship shoe
-shop show sign silk sing size skin sky sleep slow small snow soap sock soft song soup space spoon spring star steel step stone
-storm street sugar sun sweet swim table tail tall tea team tent test tiger time top total town toy train tree trip true turn
-two van vase view voice wall warm wash water wave wheel white wide wild wind wine wing wolf wood word work worm year yes young
-zebra zero zoo exit fix fox jazz quilt wax yoga zone taxi""".split()
 HELD_OUT_WORDS = """bee candle castle circus cherry copper daisy eagle ember fabric finger forest fudge garden goose hammer
 harbor honey igloo island jacket jelly kettle koala ladder lizard magnet mango melon nickel noodle novel onion otter paddle
 pearl pepper pilot pocket puzzle quartz rabbit radio rocket saddle sailor salad shadow silver spider tulip turtle velvet violin
@@ -45,13 +34,24 @@ def cased(rng, word):
     return rng.choices([word.upper(), word.capitalize(), word], (50, 20, 30))[0]
 
 
-def word(rng, held_out=False, longest=6):
-    """A word to print; in training half of them are random letters, so that nothing can be guessed."""
+@lru_cache(maxsize=1)
+def dictionary():
+    """English words to train on, by length; none of the held-out ones."""
+    with open(DICTIONARY) as file:
+        words = {line.strip() for line in file}
+    fit = sorted(w for w in words - set(HELD_OUT_WORDS) if w.isascii() and w.isalpha() and w.islower())
+    return {n: [w for w in fit if len(w) == n] for n in range(2, LONGEST + 1)}
+
+
+def word(rng, held_out=False, longest=LONGEST):
+    """A word to print; in training long ones are more frequent, for they are harder, and a third are random letters, so that not all
+    can be guessed."""
     if held_out:
         return cased(rng, rng.choice([w for w in HELD_OUT_WORDS if len(w) <= longest]))
-    if rng.random() < 0.5:
-        return cased(rng, rng.choice([w for w in TRAIN_WORDS if len(w) <= longest]))
-    return cased(rng, "".join(rng.choice(string.ascii_lowercase) for _ in range(rng.randint(2, longest))))
+    length = rng.choices(range(2, longest + 1), range(1, longest))[0]
+    if rng.random() < 2 / 3:
+        return cased(rng, rng.choice(dictionary()[length]))
+    return cased(rng, "".join(rng.choice(string.ascii_lowercase) for _ in range(length)))
 
 
 def number(rng):

@@ -68,17 +68,20 @@ def add_lines(rng, image, scene, n, behind, held_out=False, text=None):
     for _ in range(n):
         string = text or (lettering.number(rng) if rng.random() < 0.4 else lettering.word(rng, held_out))
         rgb = ink(rng, behind)
-        largest = min(56, scene.height // 2, round(scene.width / (0.66 * len(string) + 0.4)))
+        largest = min(56, scene.height // (n + 1), round(scene.width / (0.66 * len(string) + 0.4)))
         if largest < lettering.SMALLEST:
             continue
         size = rng.randint(lettering.SMALLEST, max(lettering.SMALLEST, rng.randint(lettering.SMALLEST, largest)))
         face = lettering.font(rng.randrange(len(lettering.FONT_FILES)), size)
         left, top, right, bottom = lettering.measure(string, face)
-        box = free_box(rng, scene.width, scene.height, right - left, bottom - top, taken, margin=2)
-        if box is None:
+        for _ in range(6):
+            box = free_box(rng, scene.width, scene.height, right - left, bottom - top, taken, margin=2)
+            # lines that share rows would have no clear reading order
+            if box is None or not any(box[1] < other.box[3] + 2 and other.box[1] < box[3] + 2 for other in scene.lines):
+                break
+        else:
             continue
-        # lines that share rows would have no clear reading order
-        if any(box[1] < other.box[3] + 2 and other.box[1] < box[3] + 2 for other in scene.lines):
+        if box is None:
             continue
         scene.lines.append(lettering.print_line(image, string, box[0], box[1], face, rgb))
         taken.append(box)

@@ -46,6 +46,7 @@ class Heads(nn.Module):
         self.row, self.column, self.second = nn.Linear(s.hidden, SIDE), nn.Linear(s.hidden, SIDE), nn.Linear(s.hidden, LONGEST)
         self.shape2, self.colour2 = nn.Linear(s.hidden, len(SHAPES) + 1), nn.Linear(s.hidden, len(COLOURS) + 1)
         self.rank, self.line, self.index = nn.Linear(s.hidden, THINGS + 1), nn.Linear(s.hidden, LINES + 1), nn.Linear(s.hidden, CHARS_IN_LINE + 1)
+        self.order = nn.Linear(s.hidden, CELL_ROWS * CELL_COLUMNS * (CHARS_IN_LINE + 1))
 
     def seeing(self, seen, batch):
         """Loss of shape, colour, box relative to the token, and characters; and the share of shapes and characters that are right."""
@@ -113,12 +114,19 @@ class Heads(nn.Module):
             return 0.1 * at, {"at": right}
         return 0.1 * at + self.boxes(states[PLACED - 1][:, first:first + len(rows)], batch), {"at": right}
 
+    def spelling(self, hidden, order):
+        """Loss of how far along its line the character in each cell is, of the cells that hold one."""
+        written = order.amax(-1) > 0
+        scores = self.order(hidden[written]).float().view(-1, CHARS_IN_LINE + 1)
+        target = order[written].flatten()
+        return F.cross_entropy(scores[target > 0], target[target > 0]) if written.any() else 0.0
+
     def boxes(self, hidden, batch):
         text = batch["index"] > 0
         on = (batch["shape"] > 0) | text
         if not on.any():
             return hidden.sum() * 0
-        along = F.cross_entropy(self.index(hidden[text]).float(), batch["index"][text]) if text.any() else 0.0
+        along = F.cross_entropy(self.index(hidden[text]).float(), batch["index"][text]) + self.spelling(hidden, batch["order"]) if text.any() else 0.0
         box = batch["box"][on]
         whole = box.round().long().clamp(0, 999)
         digits = torch.stack((whole // 100, whole // 10 % 10, whole % 10), -1)      # as they are written in answers
