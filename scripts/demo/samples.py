@@ -7,8 +7,7 @@ from pathlib import Path
 
 import clips
 import lettering
-from PIL import Image
-from scenes import draw_document
+from PIL import Image, ImageDraw
 from world import COLOURS, Scene, Thing, paint_background, paint_thing
 
 
@@ -37,6 +36,24 @@ def sign(text, size, ground, ink, font):
     return image
 
 
+def page(size, title, lines, rows):
+    """A page in serif type: a heading, lines, and a ruled table of words and numbers."""
+    paper, dark = (248, 250, 249), (34, 36, 40)
+    image = Image.new("RGB", size, paper)
+    body, left, y = lettering.font(8, 18), 22, 10
+    for text, face in [(title, lettering.font(9, 26)), *((line, body) for line in lines)]:
+        y = lettering.print_line(image, text, left, y, face, dark).box[3] + 14
+    draw, step, middle, right = ImageDraw.Draw(image), 28, left + 64, left + 122
+    for i, row in enumerate(rows):
+        for x, text in zip((left, middle), row):
+            lettering.print_line(image, text, x + 6, y + i * step + 7, body, dark)
+    for i in range(len(rows) + 1):
+        draw.line((left, y + i * step, right, y + i * step), fill=dark)
+    for x in (left, middle, right):
+        draw.line((x, y, x, y + step * len(rows)), fill=dark)
+    return image
+
+
 def main():
     out = Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
@@ -46,17 +63,15 @@ def main():
                                          ("purple ring", (280, 110, 350, 180))]).save(out / "stars.png")
     sign("OPEN", (224, 112), white, (20, 20, 24), (1, 48)).save(out / "sign.png")
     sign("4285", (168, 84), (238, 226, 202), (44, 86, 214), (8, 40)).save(out / "number.png")
-    rng = random.Random("sample document 3")
-    draw_document(rng, 280, 336)[1].save(out / "document.png")
-    rng = random.Random("sample page 10")
-    draw_document(rng, 224, 224)[1].save(out / "page.png")
+    page((280, 336), "MENU", ["today"], [("soup", "4.50"), ("fish", "12"), ("rice", "3.25")]).save(out / "document.png")
+    page((224, 224), "FROG", [], [("WALL", "607"), ("half", "8968")]).save(out / "page.png")
     rng = random.Random("sample clip")
     while True:
         clip = clips.draw_clip(rng, 336, 336, 6)
         if clip.event.kind == "appear" and len(clip.others) == 1 and clip.ground == "white":
             break
     write_clip(out / "clip.mp4", clip.frames(), clip.rate)
-    print("drew", ", ".join(sorted(p.name for p in out.iterdir())), "; the clip:", clip.event)
+    print("drew the samples; the clip:", clip.event)
 
 
 if __name__ == "__main__":
