@@ -64,8 +64,10 @@ def picture_sample(rng, tw, th, stage):
         pairs = [(rng.choice(Q.HTML), Q.html(scene))] if rng.random() < 0.7 else []
         pairs += Q.questions_for(rng, scene, 1, {"read": 1, "text_box": 1})
     else:
-        few = scene.lines and not scene.things       # what is printed is said whole: one or two questions have it all
-        pairs = Q.questions_for(rng, scene, min(stage["asks"], rng.choice([1, 2])) if few else stage["asks"], weights)
+        asks = stage["asks"]
+        if scene.lines and not scene.things:         # answers say all that is printed: one or two have it all
+            asks = min(asks, rng.choice([1, 2]))
+        pairs = Q.questions_for(rng, scene, asks, weights)
     return Sample(rng, np.asarray(image)[None, None], scene, pairs)
 
 
@@ -172,7 +174,7 @@ def _talk(tokens, owner, talk, blind):
 
 def token_labels(samples, gh, gw):
     """What each visual token shows: shape, colour, box and place in the order of the thing that covers most of it; the characters in
-    its cells, the number of their line, how far along the line each of them is and the first of them.
+    its cells, the number of their line, how far along the line each of them is, and the first.
 
     The vision tower learns these directly beside the answers (through heads that are dropped afterwards): it makes it see early."""
     b, n = len(samples), gh * gw

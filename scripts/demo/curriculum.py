@@ -9,7 +9,8 @@ ALL = dict(describe=4, count=3, colour=1.5, shape=1, exists=1, ground=0.4, locat
 STAGES = [
     # sides: smallest, largest (in visual tokens of 28 pixels), most visual tokens; budget: visual tokens per step;
     # text_cost: what a picture's questions count beside its visual tokens; look: the share of steps that only look;
-    # crowds: the share of pictures that are full of everything; enlarged: small ones come as the program shows them to the model
+    # text: the share of pictures with print; crowds: of those that are full of everything; enlarged: small ones come as
+    # the program shows them to the model
     dict(name="look", steps=240, sides=(2, 8, 49), things=4, text=0.5, asks=0, questions=LOOK, budget=2400, text_cost=0),
     dict(name="small", steps=220, sides=(2, 5, 20), things=2, text=0.4, asks=5, questions=SHORT, budget=1500, text_cost=40),
     dict(name="crowds", steps=600, sides=(3, 8, 49), things=5, text=0.3, asks=0, questions=LOOK, budget=2600, text_cost=0, crowds=0.8),
@@ -19,7 +20,7 @@ STAGES = [
 ]
 
 # What a trained pair goes on with (`train.py --start`): everything at once, and steps of nothing but print (`print`: their share),
-# several lines in a picture, for letters are what takes longest to learn. A GPU makes large steps (`--scale`) at the full learning
+# two to seven lines in a picture, for letters are what takes longest to learn. A GPU makes large steps (`--scale`) at the full learning
 # rate; those of two CPU cores want a quarter of it (`--rate 0.25`), or what was learned is lost in their noise.
 MORE = dict(name="more", seed="more", steps=1_000_000, look=0.2, print=0.5, sides=(2, 20, 400), things=5, text=0.6, asks=4, questions=ALL,
             budget=2600, documents=0.12, clips=0.06, enlarged=True, clip_sides=(2, 6, 220, 8), full_clips=0.4, text_cost=60)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import clips
 import lettering
-from PIL import Image, ImageDraw
+from PIL import Image
+from scenes import rule
 from world import COLOURS, Scene, Thing, paint_background, paint_thing
 
 
@@ -43,14 +44,11 @@ def page(size, title, lines, rows):
     body, left, y = lettering.font(8, 18), 22, 10
     for text, face in [(title, lettering.font(9, 26)), *((line, body) for line in lines)]:
         y = lettering.print_line(image, text, left, y, face, dark).box[3] + 14
-    draw, step, middle, right = ImageDraw.Draw(image), 28, left + 64, left + 122
+    columns, step = (left, left + 64, left + 122), 28
     for i, row in enumerate(rows):
-        for x, text in zip((left, middle), row):
+        for x, text in zip(columns, row):
             lettering.print_line(image, text, x + 6, y + i * step + 7, body, dark)
-    for i in range(len(rows) + 1):
-        draw.line((left, y + i * step, right, y + i * step), fill=dark)
-    for x in (left, middle, right):
-        draw.line((x, y, x, y + step * len(rows)), fill=dark)
+    rule(image, columns, range(y, y + step * len(rows) + 1, step), dark)
     return image
 
 

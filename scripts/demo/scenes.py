@@ -1,5 +1,5 @@
 """Pictures: shapes on a background, printed lines, both, and small documents."""
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import lettering
 from world import (BACKGROUNDS, COLOURS, FACTOR, SHAPES, Line, Scene, Thing, contrast, jitter, paint_background, paint_thing,
@@ -157,8 +157,16 @@ def draw_document(rng, width, height, held_out=False):
     return scene, image
 
 
+def rule(image, xs, ys, ink):
+    """A table's lines: down at each x, across at each y."""
+    draw = ImageDraw.Draw(image)
+    for y in ys:
+        draw.line((xs[0], y, xs[-1], y), fill=ink)
+    for x in xs:
+        draw.line((x, ys[0], x, ys[-1]), fill=ink)
+
+
 def _put_table(rng, image, scene, left, top, size, face, dark, held_out):
-    from PIL import ImageDraw
     face = lettering.font(face, size)
     rows = [(lettering.word(rng, held_out, 5), lettering.number(rng)) for _ in range(rng.randint(1, 3))]
     widths = [max(face.getbbox(r[c])[2] for r in rows) + 10 for c in range(2)]
@@ -166,12 +174,8 @@ def _put_table(rng, image, scene, left, top, size, face, dark, held_out):
     box = (left, top, left + sum(widths), top + step * len(rows))
     if box[2] > scene.width - 3 or box[3] > scene.height - 3:
         return
-    draw = ImageDraw.Draw(image)
     if rng.random() < 0.6:
-        for i in range(len(rows) + 1):
-            draw.line((box[0], top + i * step, box[2] - 1, top + i * step), fill=dark)
-        for x in (box[0], box[0] + widths[0], box[2] - 1):
-            draw.line((x, top, x, box[3]), fill=dark)
+        rule(image, (box[0], box[0] + widths[0], box[2] - 1), range(top, box[3] + 1, step), dark)
     table = []
     for i, row in enumerate(rows):
         cells = []
