@@ -16,6 +16,7 @@ CHARS = string.ascii_letters + string.digits + "."
 CHAR_ID = {c: i + 1 for i, c in enumerate(CHARS)}
 CELL_ROWS, CELL_COLUMNS = 2, 4           # a visual token of 28×28 pixels is read in 8 cells
 UNKNOWN = -100                           # not to be learned
+SLOTS = 4                                # characters that a visual token can hold: each one's slot is its place in its line, modulo this
 LINES, CHARS_IN_LINE, THINGS = 8, 15, 5  # how far lines, the characters of a line and things are counted
 
 
@@ -54,10 +55,10 @@ def picture_sample(rng, tw, th, stage):
         weights = {"read": 2, "text_box": 1, "html": 4}
     else:
         words = rng.random()
-        n_lines = 0 if words > stage["text"] else min(rng.choice(stage.get("lines", [1, 1, 1, 2, 3])), max(1, height // 30 - 1))
+        n_lines = 0 if words > stage["text"] else min(rng.choice(stage.get("lines", [1, 1, 1, 2, 3])), max(1, height // 24 - 1))
         alone = n_lines and rng.random() < stage.get("alone", 0.7)
         n_things = 0 if alone else rng.randint(0 if n_lines else 1, stage["things"])
-        scene, image = draw_picture(rng, *native, n_things, n_lines)
+        scene, image = draw_picture(rng, *native, n_things, n_lines, bold=stage.get("bold", False))
         weights = stage["questions"]
     scene, image = scaled(scene, image, *target)
     if "html" in weights:
@@ -128,14 +129,14 @@ def pack(tokens, samples):
     seconds, video = samples[0].seconds, samples[0].seconds > 0
     ids, positions, first, following = opening(tokens, groups, gh, gw, seconds, video)
     asked = [_talk(tokens, r, talk, blind) for r, s in enumerate(samples) for blind, talks in ((False, s.talks), (True, s.blind)) for talk in talks]
-    masks = [{} for _ in samples]
+    masks, places_of = [{} for _ in samples], [_places(s.scene) for s in samples]
     rest, learn, buckets, places, at = [], [], [], [np.tile(positions, (1, b))], b * len(ids)
     for low, high in zip((0,) + LENGTHS, LENGTHS):
         group = [q for q in asked if low < len(q["ids"]) <= high]
         if not group:
             continue
         l = max(len(q["ids"]) for q in group)
-        index, real, rows, looked = np.zeros((len(group), l), np.int64), np.zeros((len(group), l), bool), [], []
+        index, real, rows, looked, spelled = np.zeros((len(group), l), np.int64), np.zeros((len(group), l), bool), [], [], []
         for i, q in enumerate(group):
             m = len(q["ids"])
             index[i, :m], real[i, :m] = np.arange(at, at + m), True
@@ -150,13 +151,24 @@ def pack(tokens, samples):
                     known[boxes] = np.any([tokens_under(box, groups, gh, gw) for box in boxes], 0)
                 rows.append((i, place))
                 looked.append(known[boxes])
+                spelled.append(places_of[q["owner"]].get(boxes[0], 0))
         buckets.append({"owner": np.array([q["owner"] for q in group]), "blind": np.array([q["blind"] for q in group]), "index": index, "real": np.flatnonzero(real),
-                        "rows": np.array(rows, np.int64).reshape(-1, 2), "masks": np.array(looked, bool).reshape(-1, groups * gh * gw)})
+                        "rows": np.array(rows, np.int64).reshape(-1, 2), "spelled": np.array(spelled, np.int64), "masks": np.array(looked, bool).reshape(-1, groups * gh * gw)})
     batch = {"opening": np.array(ids), "rest": np.array(rest, np.int64), "positions": np.concatenate(places, 1), "bare": len(tokens.opening),
              "learn": np.array([False] * (b * len(ids)) + learn, bool), "buckets": buckets, "first": first,
              "pixels": np.ascontiguousarray(np.stack([s.frames for s in samples]))}
     batch.update(clip_labels(samples, groups, gh, gw) if video else token_labels(samples, gh, gw))
     return batch
+
+
+def _lines(scene):
+    """All printed lines of a scene, a table's cells among them."""
+    return list(scene.lines) + [c for row in (scene.table[1] if scene.table else []) for c in row]
+
+
+def _places(scene):
+    """How far along its line each printed character is, by its box."""
+    return {tuple(cell[1:]): min(place, CHARS_IN_LINE) for line in (_lines(scene) if scene else []) for place, cell in enumerate(line.cells, 1)}
 
 
 def _talk(tokens, owner, talk, blind):
@@ -174,13 +186,14 @@ def _talk(tokens, owner, talk, blind):
 
 def token_labels(samples, gh, gw):
     """What each visual token shows: shape, colour, box and place in the order of the thing that covers most of it; the characters in
-    its cells, the number of their line, how far along the line each of them is, and the first.
+    its cells, the number of their line, how far along the line each of them is, and the first; and the characters by their slots.
 
     The vision tower learns these directly beside the answers (through heads that are dropped afterwards): it makes it see early."""
     b, n = len(samples), gh * gw
     shape, colour, rank, line_of, index = (np.zeros((b, gh, gw), np.int64) for _ in range(5))
     box = np.zeros((b, gh, gw, 4), np.float32)
     cells, order = (np.zeros((b, gh * CELL_ROWS, gw * CELL_COLUMNS), np.int64) for _ in range(2))
+    slots = np.zeros((b, gh, gw, SLOTS), np.int64)
     ys, xs = np.arange(gh) * FACTOR, np.arange(gw) * FACTOR
     for i, s in enumerate(samples):
         best = np.zeros((gh, gw))
@@ -190,20 +203,24 @@ def token_labels(samples, gh, gw):
             mine = over > np.maximum(best, 40)
             shape[i][mine], colour[i][mine], best[mine], rank[i][mine] = SHAPE_ID[t.shape], COLOUR_ID[t.colour], over[mine], place if orderly else UNKNOWN
             box[i][mine] = t.box
-        lines = list(s.scene.lines) + [c for row in (s.scene.table[1] if s.scene.table else []) for c in row]
-        for number, line in enumerate(lines, 1):
+        drawn = np.zeros((gh, gw), np.int64)         # the line that a token is read as a part of
+        for number, line in enumerate(_lines(s.scene), 1):
             for place, (char, x1, y1, x2, y2) in enumerate(line.cells, 1):
                 under = tokens_under((x1, y1, x2, y2), 1, gh, gw).reshape(gh, gw)
                 fresh = under & (index[i] == 0) & (shape[i] == 0)
                 line_of[i][fresh], index[i][fresh] = number if orderly and number <= LINES else UNKNOWN, min(place, CHARS_IN_LINE)
                 box[i][fresh] = line.box
+                drawn[fresh] = number
+                slot = slots[i][..., place % SLOTS]
+                here = under & (drawn == number)
+                slot[here] = np.where(slot[here] == 0, CHAR_ID.get(char, 0), UNKNOWN)
                 step_x, step_y = FACTOR / CELL_COLUMNS, FACTOR / CELL_ROWS
                 c1, c2 = max(0, int(np.ceil(x1 / step_x - 0.5))), int(np.ceil(x2 / step_x - 0.5))
                 r1, r2 = max(0, int(np.ceil(y1 / step_y - 0.5))), int(np.ceil(y2 / step_y - 0.5))
                 cells[i, r1:r2, c1:c2], order[i, r1:r2, c1:c2] = CHAR_ID.get(char, 0), min(place, CHARS_IN_LINE)
     cells, order = (v.reshape(b, gh, CELL_ROWS, gw, CELL_COLUMNS).transpose(0, 1, 3, 2, 4).reshape(b, n, -1) for v in (cells, order))
     return {"shape": shape.reshape(b, n), "colour": colour.reshape(b, n), "rank": rank.reshape(b, n), "line": line_of.reshape(b, n),
-            "index": index.reshape(b, n), "box": box.reshape(b, n, 4), "cells": cells, "order": order,
+            "index": index.reshape(b, n), "box": box.reshape(b, n, 4), "cells": cells, "order": order, "slots": slots.reshape(b, n, SLOTS),
             "corner": np.stack(np.broadcast_arrays(*np.meshgrid(xs, ys)), -1).reshape(1, n, 2).astype(np.float32)}
 
 
@@ -236,7 +253,7 @@ class Stream:
         if rng.random() < stage.get("look", 0):            # a step that only looks: many pictures, no questions
             stage = {**stage, "asks": 0, "text": 0.3, "documents": 0, "budget": 2600, "text_cost": 0, "clips": 0, "most": 80, "crowds": 0.8}
         elif rng.random() < stage.get("print", 0):         # a step that only reads, many lines at once
-            stage = {**stage, "text": 1, "alone": 1, "lines": range(2, LINES), "sides": (5, 14, 130), "documents": 0, "clips": 0,
+            stage = {**stage, "text": 1, "alone": 1, "lines": range(1, LINES), "bold": True, "sides": (2, 20, 130), "documents": 0.2, "clips": 0,
                      "questions": {"read": 6, "describe": 2, "text_box": 0.5}}
         if rng.random() < stage.get("clips", 0):
             tw, th, seconds = self._clip_size(rng)

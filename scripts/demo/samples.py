@@ -38,13 +38,14 @@ def sign(text, size, ground, ink, font):
 
 
 def page(size, title, lines, rows):
-    """A page in serif type: a heading, lines, and a ruled table of words and numbers."""
+    """A page in large serif type: a heading, lines, and a ruled table of words and numbers."""
     paper, dark = (248, 250, 249), (34, 36, 40)
     image = Image.new("RGB", size, paper)
-    body, left, y = lettering.font(8, 18), 22, 10
-    for text, face in [(title, lettering.font(9, 26)), *((line, body) for line in lines)]:
+    body, left, y = lettering.font(2, 24), 22, 10
+    for text, face in [(title, lettering.font(3, 32)), *((line, body) for line in lines)]:
         y = lettering.print_line(image, text, left, y, face, dark).box[3] + 14
-    columns, step = (left, left + 64, left + 122), 28
+    first, second = (max(body.getbbox(row[c])[2] for row in rows) + 14 for c in range(2))
+    columns, step = (left, left + first, left + first + second), 36
     for i, row in enumerate(rows):
         for x, text in zip(columns, row):
             lettering.print_line(image, text, x + 6, y + i * step + 7, body, dark)

@@ -62,8 +62,8 @@ def ink(rng, behind):
     return jitter(rng, COLOURS[name], 8)
 
 
-def add_lines(rng, image, scene, n, behind, held_out=False, text=None):
-    """Prints up to n lines, one below the other without overlap, each a word or a number."""
+def add_lines(rng, image, scene, n, behind, held_out=False, text=None, bold=False):
+    """Prints up to n lines, one below the other without overlap, each a word or a number; `bold` ones fill more of the room."""
     taken = [t.box for t in scene.things] + [line.box for line in scene.lines]
     for _ in range(n):
         string = text or (lettering.number(rng) if rng.random() < 0.4 else lettering.word(rng, held_out))
@@ -71,7 +71,10 @@ def add_lines(rng, image, scene, n, behind, held_out=False, text=None):
         largest = min(56, scene.height // (n + 1), round(scene.width / (0.66 * len(string) + 0.4)))
         if largest < lettering.SMALLEST:
             continue
-        size = rng.randint(lettering.SMALLEST, max(lettering.SMALLEST, rng.randint(lettering.SMALLEST, largest)))
+        if bold and rng.random() < 0.5:
+            size = rng.randint(lettering.SMALLEST, largest)
+        else:
+            size = rng.randint(lettering.SMALLEST, max(lettering.SMALLEST, rng.randint(lettering.SMALLEST, largest)))
         face = lettering.font(rng.randrange(len(lettering.FONT_FILES)), size)
         left, top, right, bottom = lettering.measure(string, face)
         for _ in range(6):
@@ -88,12 +91,12 @@ def add_lines(rng, image, scene, n, behind, held_out=False, text=None):
     scene.lines.sort(key=lambda line: line.box[1])
 
 
-def draw_picture(rng, width, height, n_things, n_lines, held_out=False, text=None):
+def draw_picture(rng, width, height, n_things, n_lines, held_out=False, text=None, bold=False):
     """A picture of the wanted size: (Scene, PIL image)."""
     image, name, behind = paint_background(rng, width, height)
     scene = Scene(width, height, name)
     if n_lines:
-        add_lines(rng, image, scene, n_lines, behind, held_out, text)
+        add_lines(rng, image, scene, n_lines, behind, held_out, text, bold)
     add_things(rng, image, scene, n_things, behind)
     return scene, image
 

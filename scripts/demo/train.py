@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from batches import CELL_COLUMNS, CELL_ROWS, CHARS, CHARS_IN_LINE, LINES, THINGS, UNKNOWN, Stream
+from batches import CELL_COLUMNS, CELL_ROWS, CHARS, CHARS_IN_LINE, LINES, SLOTS, THINGS, UNKNOWN, Stream
 from curriculum import COOL, MORE, STAGES
 from network import Fused, Model, Packed, Size
 from optimiser import optimisers
@@ -26,12 +26,14 @@ from tokens import Tokens
 from world import COLOURS, FACTOR, SHAPES
 
 AT = 2                # language layers after which visual tokens must know where they are in the picture,
-PLACED = 3            # and where their thing or line lies
+PLACED = 3            # where their thing or line lies,
+SPELLED = 4           # and which characters they hold, by their places in the line; and an answer, which place it has come to
 SIDE = 24             # visual tokens along a picture's side, at most
 POINTERS = {2: 1, 4: 2}      # layers, and how many of their heads learn to look at what the next word is about
+SPELT = 3.0                  # how much more than others printed characters of answers count
 LONGEST = 16          # seconds of a clip, at most
 COLUMNS = ["step", "stage", "minutes", "samples", "loss", "seeing", "placing", "digits", "others", "shapes", "letters", "ranks", "frames", "at", "early",
-           "late", "rate"]
+           "late", "slots", "asked", "read", "rate"]
 
 
 class Heads(nn.Module):
@@ -47,6 +49,7 @@ class Heads(nn.Module):
         self.shape2, self.colour2 = nn.Linear(s.hidden, len(SHAPES) + 1), nn.Linear(s.hidden, len(COLOURS) + 1)
         self.rank, self.line, self.index = nn.Linear(s.hidden, THINGS + 1), nn.Linear(s.hidden, LINES + 1), nn.Linear(s.hidden, CHARS_IN_LINE + 1)
         self.order = nn.Linear(s.hidden, CELL_ROWS * CELL_COLUMNS * (CHARS_IN_LINE + 1))
+        self.slots, self.asked = nn.Linear(s.hidden, SLOTS * (len(CHARS) + 1)), nn.Linear(s.hidden, CHARS_IN_LINE + 1)
 
     def seeing(self, seen, batch):
         """Loss of shape, colour, box relative to the token, and characters; and the share of shapes and characters that are right."""
@@ -114,6 +117,24 @@ class Heads(nn.Module):
             return 0.1 * at, {"at": right}
         return 0.1 * at + self.boxes(states[PLACED - 1][:, first:first + len(rows)], batch), {"at": right}
 
+    def holding(self, hidden, batch):
+        """Loss of which character is in each slot of the visual tokens that show print; and the share of characters that are right."""
+        on = batch["index"] > 0
+        target = batch["slots"][on].flatten()
+        if not (target > 0).any():
+            return hidden.sum() * 0, {}
+        scores = self.slots(hidden[on]).float().view(-1, len(CHARS) + 1)
+        right = (scores.argmax(-1) == target)[target > 0].float().mean()
+        return F.cross_entropy(scores, target), {"slots": right}
+
+    def asking(self, hidden, at, target):
+        """Loss of how far along its line the next character of an answer is (`target`), where it is a printed one: `at` those places
+        of hidden [n, hidden] of all tokens. And the share that is right."""
+        if not len(at):
+            return hidden.sum() * 0, {}
+        scores = self.asked(hidden[at]).float()
+        return F.cross_entropy(scores, target), {"asked": (scores.argmax(-1) == target).float().mean()}
+
     def spelling(self, hidden, order):
         """Loss of how far along its line the character in each cell is, of the cells that hold one."""
         written = order.amax(-1) > 0
@@ -143,6 +164,13 @@ def edge_in_token(here):
     """Which of a box's edges lie in the token; a right or bottom edge is where the last pixel is. here [..., 4] → bool."""
     last = torch.tensor([0.0, 0.0, 1.0, 1.0])
     return (here - last >= -0.5) & (here - last < FACTOR - 0.5)
+
+
+def printed(buckets):
+    """Where in the row an answer's next character is a printed one, and how far along its line that is: two of [characters]."""
+    at = torch.cat([bucket["index"][bucket["rows"][:, 0], bucket["rows"][:, 1]] for bucket in buckets])
+    place = torch.cat([bucket["spelled"] for bucket in buckets])
+    return at[place > 0], place[place > 0]
 
 
 def pointing(scores, masks, first):
@@ -207,30 +235,57 @@ def grown(model, size):
     return new
 
 
-def losses(model, heads, batch, digit_ids):
+def losses(model, heads, batch, digit_ids, helps=1.0):
     x, seen = model.embed(batch["opening"], batch["rest"], batch["pixels"], batch["first"])
     b, p, first = len(batch["pixels"]), len(batch["opening"]), batch["first"]
     looks = {layer: [] for layer in POINTERS}
     how = Packed(b, p, batch["bare"], batch["buckets"], POINTERS, lambda layer, scores, masks: looks[layer].append(pointing(scores, masks, first)))
     learn = batch["learn"]
     asked = bool(learn.any())                          # or only looking
-    hidden, states = model.model.language_model(x, batch["positions"][None], how, layers=None if asked else PLACED)
-    extra, placing, right, at = torch.zeros(()), torch.zeros(()), {}, {}
-    if "shape" in batch:
-        extra, right = heads.watching(seen, batch) if "second" in batch else heads.seeing(seen, batch)
-        placing, at = heads.placing([s[0, :b * p].view(b, p, -1) for s in states], batch, first)
+    hidden, states = model.model.language_model(x, batch["positions"][None], how, layers=None if asked else SPELLED)
+    seeing, placing, holding, known = beside(heads, seen, [s[0, :b * p].view(b, p, -1) for s in states], batch)
     if not asked:
-        return extra + placing, dict(seeing=extra, placing=placing, **right, **at)
-    target = torch.cat((batch["opening"].new_zeros(b * p), batch["rest"])).roll(-1)[learn]
-    each = F.cross_entropy(model.logits(hidden[0][learn]).float(), target, reduction="none")
-    digit = torch.isin(target, digit_ids)
-    answer = each.mean()
-    total = answer + 0.3 * extra + 2.0 * placing
-    nan = torch.tensor(float("nan"))
-    early, late = (torch.cat(v).mean() if v else nan for v in looks.values())
+        return helps * (seeing + placing + 0.2 * holding), known
+    target = torch.cat((batch["opening"].new_zeros(b * p), batch["rest"])).roll(-1)
+    at, place = printed(batch["buckets"])
+    asking, right = heads.asking(states[SPELLED - 1][0], at, place)
+    answer, parts = answering(model, hidden[0], target, learn, at, digit_ids)
+    total = answer + 0.2 * seeing + helps * (2.0 * placing + 0.3 * holding + 0.1 * asking)
+    early, late = (torch.cat(v).mean() if v else torch.tensor(float("nan")) for v in looks.values())
     if all(looks.values()):
-        total = total + 0.15 * (early + late)
-    return total, dict(early=early, late=late, loss=answer, seeing=extra, placing=placing, digits=each[digit].mean() if digit.any() else nan, others=each[~digit].mean(), **right, **at)
+        total = total + helps * 0.15 * (early + late)
+    return total, known | right | parts | dict(early=early, late=late)
+
+
+def beside(heads, seen, states, batch):
+    """Losses of what visual tokens are to tell beside the answers: as the vision tower made them (`seen`), and what the language model
+    added (`states` of the openings after each layer, [b, p, hidden]): places, and characters. And the shares that are right."""
+    first, none = batch["first"], torch.zeros(())
+    if "shape" not in batch:
+        return none, none, none, {}
+    clip = "second" in batch
+    seeing, known = (none, {}) if not seen.requires_grad else heads.watching(seen, batch) if clip else heads.seeing(seen, batch)
+    placing, right = heads.placing(states, batch, first)
+    holding, held = (none, {}) if clip else heads.holding(states[SPELLED - 1][:, first:first + seen.shape[1]], batch)
+    return seeing, placing, holding, dict(seeing=seeing, placing=placing, **known, **right, **held)
+
+
+def answering(model, hidden, target, learn, at, digit_ids):
+    """Loss of the answers' next tokens `target` [n] where they are to be learned, printed characters (`at`) counting more; and parts of it.
+
+    hidden [n, hidden]: the last hidden states."""
+    each = F.cross_entropy(model.logits(hidden[learn]).float(), target[learn], reduction="none")
+    weight = torch.ones(len(learn))
+    weight[at] = SPELT
+    weight = weight[learn]
+    digit = torch.isin(target[learn], digit_ids)
+    loss = (each * weight).sum() / weight.sum()
+    parts = {"loss": loss, "others": each[~digit].mean()}
+    if digit.any():
+        parts["digits"] = each[digit].mean()
+    if len(at):
+        parts["read"] = (model.logits(hidden[at].detach()).argmax(-1) == target[at]).float().mean()
+    return loss, parts
 
 
 def save(path, model, heads, optims, step, samples, minutes):
@@ -260,6 +315,7 @@ def begin(args, tokens):
         model = model.to(torch.get_default_device())
     else:
         model, data = Model(Size(vocabulary=tokens.size)), None
+    model.model.visual.requires_grad_(args.eyes)
     heads = Heads(model.size)
     if data:
         heads.load_state_dict(data["heads"])
@@ -268,7 +324,10 @@ def begin(args, tokens):
         heads.load_state_dict(known.get("heads", known), strict=False)
     optims = optimisers(model, heads)
     for o, state in zip(optims, data.get("optims", []) if data else []):
+        rates = [g["lr"] for g in o.param_groups]
         o.load_state_dict(state)
+        for g, lr in zip(o.param_groups, rates):       # those saved are what the schedule had made of them
+            g["lr"] = lr
     return model, heads, optims, *((data[k] for k in ("step", "samples", "minutes")) if data else (0, 0, 0.0))
 
 
@@ -304,6 +363,8 @@ def arguments():
     parser.add_argument("--heads", type=Path, help="with --start: the checkpoint that its read-outs are in")
     parser.add_argument("--within", type=float, default=60, help="with --start: the minutes to go on for, in the later half ever slower")
     parser.add_argument("--rate", type=float, default=1.0, help="so many times the learning rate: less for steps of a CPU after those of a GPU")
+    parser.add_argument("--eyes", action=argparse.BooleanOptionalAction, default=True, help="train the vision tower, too")
+    parser.add_argument("--helps", type=float, default=1.0, help="so many times the weight of all that is learned beside the answers")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--scale", type=float, default=1.0, help="so many times as much in a step")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw")
@@ -328,12 +389,12 @@ def train(args, model, heads, optims, feed, spent, step, samples):
         if args.device == "cpu":
             share.look()
         minutes = spent + (time.time() - began) / 60
-        now = rate(minutes if args.start else step, total, cool) * min(1.0, (step - first + 1) / 100) * args.rate
+        now = rate(minutes if args.start else step, total, cool) * min(1.0, (step - first + 1) / 40) * args.rate
         for o, lrs in zip(optims, base):
             for g, lr in zip(o.param_groups, lrs):
                 g["lr"] = lr * now
         with torch.autocast(args.device, torch.bfloat16):
-            loss, parts = losses(model, heads, each_array(batch, torch.Tensor, lambda t: t.to(args.device, non_blocking=True)), digit_ids)
+            loss, parts = losses(model, heads, each_array(batch, torch.Tensor, lambda t: t.to(args.device, non_blocking=True)), digit_ids, args.helps)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(everything, 1.0)
         for o in optims:
@@ -359,7 +420,8 @@ def main():
     path = args.out / "checkpoint.pt"
     step = torch.load(path, weights_only=True, map_location="cpu")["step"] if path.exists() else 0
     # the processes that draw begin before this one takes hold of a GPU
-    dataset = Feed(tokens, step, [MORE] if args.start else STAGES, args.scale)
+    stages = [MORE if args.eyes else {**MORE, "look": 0}] if args.start else STAGES
+    dataset = Feed(tokens, step, stages, args.scale)
     feed = iter(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=args.workers, prefetch_factor=4))
     torch.set_default_device(args.device)
     if args.device == "cuda":
