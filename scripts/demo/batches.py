@@ -161,14 +161,10 @@ def pack(tokens, samples):
     return batch
 
 
-def _lines(scene):
-    """All printed lines of a scene, a table's cells among them."""
-    return list(scene.lines) + [c for row in (scene.table[1] if scene.table else []) for c in row]
-
-
 def _places(scene):
-    """How far along its line each printed character is, by its box."""
-    return {tuple(cell[1:]): min(place, CHARS_IN_LINE) for line in (_lines(scene) if scene else []) for place, cell in enumerate(line.cells, 1)}
+    """How far along its line each printed character is, by its box; a clip has no scene and nothing printed."""
+    lines = scene.printed() if scene else []
+    return {tuple(cell[1:]): min(place, CHARS_IN_LINE) for line in lines for place, cell in enumerate(line.cells, 1)}
 
 
 def _talk(tokens, owner, talk, blind):
@@ -204,7 +200,7 @@ def token_labels(samples, gh, gw):
             shape[i][mine], colour[i][mine], best[mine], rank[i][mine] = SHAPE_ID[t.shape], COLOUR_ID[t.colour], over[mine], place if orderly else UNKNOWN
             box[i][mine] = t.box
         drawn = np.zeros((gh, gw), np.int64)         # the line that a token is read as a part of
-        for number, line in enumerate(_lines(s.scene), 1):
+        for number, line in enumerate(s.scene.printed(), 1):
             for place, (char, x1, y1, x2, y2) in enumerate(line.cells, 1):
                 under = tokens_under((x1, y1, x2, y2), 1, gh, gw).reshape(gh, gw)
                 fresh = under & (index[i] == 0) & (shape[i] == 0)

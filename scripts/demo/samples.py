@@ -8,7 +8,7 @@ from pathlib import Path
 import clips
 import lettering
 from PIL import Image
-from scenes import rule
+from scenes import column_widths, rule
 from world import COLOURS, Scene, Thing, paint_background, paint_thing
 
 
@@ -44,7 +44,7 @@ def page(size, title, lines, rows):
     body, left, y = lettering.font(2, 24), 22, 10
     for text, face in [(title, lettering.font(3, 32)), *((line, body) for line in lines)]:
         y = lettering.print_line(image, text, left, y, face, dark).box[3] + 14
-    first, second = (max(body.getbbox(row[c])[2] for row in rows) + 14 for c in range(2))
+    first, second = column_widths(body, rows, 14)
     columns, step = (left, left + first, left + first + second), 36
     for i, row in enumerate(rows):
         for x, text in zip(columns, row):

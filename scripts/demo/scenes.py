@@ -160,6 +160,11 @@ def draw_document(rng, width, height, held_out=False):
     return scene, image
 
 
+def column_widths(face, rows, room):
+    """How wide a table's columns must be for the texts in `rows`, with `room` pixels beside them."""
+    return [max(face.getbbox(text)[2] for text in column) + room for column in zip(*rows)]
+
+
 def rule(image, xs, ys, ink):
     """A table's lines: down at each x, across at each y."""
     draw = ImageDraw.Draw(image)
@@ -172,7 +177,7 @@ def rule(image, xs, ys, ink):
 def _put_table(rng, image, scene, left, top, size, face, dark, held_out):
     face = lettering.font(face, size)
     rows = [(lettering.word(rng, held_out, 5), lettering.number(rng)) for _ in range(rng.randint(1, 3))]
-    widths = [max(face.getbbox(r[c])[2] for r in rows) + 10 for c in range(2)]
+    widths = column_widths(face, rows, 10)
     step = size + rng.randint(8, 14)
     box = (left, top, left + sum(widths), top + step * len(rows))
     if box[2] > scene.width - 3 or box[3] > scene.height - 3:

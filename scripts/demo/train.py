@@ -37,7 +37,7 @@ COLUMNS = ["step", "stage", "minutes", "samples", "loss", "seeing", "placing", "
 
 
 class Heads(nn.Module):
-    """Linear read-outs that teach the vision tower directly; not a part of the shipped model."""
+    """Linear read-outs that teach the vision tower and the language model's first layers directly; not a part of the shipped model."""
 
     def __init__(self, s):
         super().__init__()

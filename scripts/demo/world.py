@@ -72,6 +72,10 @@ class Scene:
         """Things in the order in which answers name them: from left to right."""
         return sorted(self.things, key=lambda t: t.centre[0])
 
+    def printed(self):
+        """All printed lines in reading order, the cells of a table last."""
+        return list(self.lines) + [cell for row in (self.table[1] if self.table else []) for cell in row]
+
 
 def _unit(points):
     """Stretches a polygon so that it fills the unit square exactly."""
