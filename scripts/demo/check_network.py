@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
-"""Checks that network.py computes what transformers' Qwen2_5_VLForConditionalGeneration computes, with the same weights."""
+"""Checks that network.py computes what transformers' Qwen2_5_VLForConditionalGeneration computes, with the same weights; and that a
+run that is gone on with learns at the rate that a new one does."""
 import random
+import tempfile
+from argparse import Namespace
+from pathlib import Path
 
 import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
@@ -8,8 +12,9 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from batches import clip_sample, pack, picture_sample
 from curriculum import STAGES
 from network import MEAN, MERGE, PATCH, STD, WINDOW, Model, Packed, Size
+from optimiser import optimisers
 from tokens import Tokens
-from train import tensors
+from train import Heads, begin, save, tensors
 
 
 def library_config(s, tokens):
@@ -66,6 +71,25 @@ def compare(model, other, tokens, samples):
     return worst
 
 
+def rates(optims):
+    return [g["lr"] for o in optims for g in o.param_groups]
+
+
+def check_resumed(model, tokens):
+    """Saves a run whose rate has fallen to nothing, goes on with it, and compares the rates with a new run's."""
+    heads = Heads(model.size)
+    optims = optimisers(model, heads)
+    whole = rates(optims)
+    for group in (g for o in optims for g in o.param_groups):
+        group["lr"] = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        save(Path(folder) / "checkpoint.pt", model, heads, optims, 7, 70, 0.5)
+        *_, resumed, step, samples, minutes = begin(Namespace(out=Path(folder), start=None, heads=None, eyes=True), tokens)
+    assert (step, samples, minutes) == (7, 70, 0.5)
+    assert rates(resumed) == whole, "a resumed run has other learning rates than a new one"
+    print("a resumed run has the rates of a new one")
+
+
 def main():
     torch.manual_seed(0)
     tokens, rng = Tokens(), random.Random(3)
@@ -86,6 +110,7 @@ def main():
     worst = compare(model, other, tokens, [sample])
     print(f"beside it a talk without a picture: largest difference {worst:.1e} of the spread")
     assert worst < 1e-3
+    check_resumed(model, tokens)
 
 
 if __name__ == "__main__":
