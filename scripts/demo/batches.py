@@ -20,6 +20,7 @@ SLOTS = 4                                # characters that a visual token can ho
 LINES, CHARS_IN_LINE, THINGS = 8, 15, 5  # how far lines, the characters of a line and things are counted
 
 
+ROOMY = 80                               # visual tokens of a picture that has room for many small letters, at least
 FOLLOW = 0.35                            # of questions that follow upon another in the same conversation
 BLIND = 0.1                              # of pictures beside which something is asked without any picture
 TURNS = 5                                # questions in a conversation at most
@@ -249,8 +250,8 @@ class Stream:
         if rng.random() < stage.get("look", 0):            # a step that only looks: many pictures, no questions
             stage = {**stage, "asks": 0, "text": 0.3, "documents": 0, "budget": 2600, "text_cost": 0, "clips": 0, "most": 80, "crowds": 0.8}
         elif rng.random() < stage.get("print", 0):         # a step that only reads, many lines at once
-            stage = {**stage, "text": 1, "alone": 1, "lines": range(1, LINES), "bold": True, "sides": (2, 20, 130), "documents": 0.2, "clips": 0,
-                     "questions": {"read": 6, "describe": 2, "text_box": 0.5}}
+            stage = {**stage, "text": 1, "alone": 1, "lines": range(1, LINES), "bold": True, "sides": (2, 20, 130), "roomy": 0.3, "documents": 0.2,
+                     "clips": 0, "questions": {"read": 6, "describe": 2, "text_box": 0.5}}
         if rng.random() < stage.get("clips", 0):
             tw, th, seconds = self._clip_size(rng)
             cost = seconds * (tw * th + 0) + 60
@@ -267,10 +268,11 @@ class Stream:
     def _size(self, rng, stage):
         low, high, most = stage["sides"]
         most = min(most, stage.get("most", most))
+        least = ROOMY if rng.random() < stage.get("roomy", 0) else 0
         while True:
             # sides are drawn on a logarithmic scale: small pictures are cheap, and there are more of them
             a, b = (min(high, int(low * (((high + 0.999) / low) ** rng.random()))) for _ in range(2))
-            if a * b <= most and max(a, b) <= 4 * min(a, b):
+            if least <= a * b <= most and max(a, b) <= 4 * min(a, b):
                 return a, b
 
     def _clip_size(self, rng):
