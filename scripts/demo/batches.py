@@ -268,7 +268,7 @@ class Stream:
     def _size(self, rng, stage):
         low, high, most = stage["sides"]
         most = min(most, stage.get("most", most))
-        least = ROOMY if rng.random() < stage.get("roomy", 0) else 0
+        least = ROOMY if "roomy" in stage and rng.random() < stage["roomy"] else 0      # nothing is drawn of the stages without it
         while True:
             # sides are drawn on a logarithmic scale: small pictures are cheap, and there are more of them
             a, b = (min(high, int(low * (((high + 0.999) / low) ** rng.random()))) for _ in range(2))
