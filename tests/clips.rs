@@ -308,6 +308,25 @@ fn truncated_clips_show_what_is_there() {
     assert!(error.to_string().contains("damaged or truncated"), "{error}");
 }
 
+/// What a file says of its colours comes through the decoder as it is, and may be any number.
+#[test]
+fn unknown_colours_are_as_those_that_are_not_told() {
+    let bytes = std::fs::read(folder().join("colour.mkv")).expect("readable");
+    // Matroska's MatrixCoefficients, a byte long: BT.709.
+    let at = bytes.windows(4).position(|w| w == [0x55, 0xb1, 0x81, 1]).expect("told") + 3;
+    let shown = |matrix: u8| {
+        let mut other = bytes.clone();
+        other[at] = matrix;
+        let clip = open_bytes("colour.mkv", &other).expect("a clip");
+        frames(&clip, &plan(&clip, 10.0)).swap_remove(0).data
+    };
+    let (bt709, untold) = (shown(1), shown(2));
+    assert_ne!(bt709, untold);
+    for matrix in [3, 16, 17, 100, 120, 200, 255] {
+        assert_eq!(shown(matrix), untold, "{matrix}");
+    }
+}
+
 /// Cut anywhere or with flipped bytes: frames or one line, soon, and never a panic.
 #[test]
 fn damaged_clips_neither_panic_nor_hang() {

@@ -35,6 +35,7 @@ ff -f lavfi -i "$(source_of 64x48 25 1.2)" -c:v mpeg1video -q:v 3 -bf 2 mpeg1.mp
 ff "${clip[@]}" -c:v libtheora -q:v 8 theora.ogv
 ff "${clip[@]}" -vf scale=out_range=full -c:v mjpeg -q:v 5 -frames:v 12 mjpeg.avi
 ff "${clip[@]}" -c:v libx264 -crf 20 -vf "scale=out_color_matrix=bt709" -colorspace bt709 bt709.mp4
+ff -f lavfi -i "color=orange:size=64x48:rate=10" -frames:v 2 -pix_fmt yuv420p -c:v ffv1 -colorspace bt709 colour.mkv   # told by the container alone
 # Each second shows two frames: at its begin and 0.1 s later.
 ff "${clip[@]}" -vf "select='lt(mod(n\,10)\,2)'" -fps_mode vfr "${x264[@]}" variable-rate.mp4
 ff "${clip[@]}" -vf "select='lt(mod(n\,10)\,2)'" -fps_mode vfr -c:v libvpx-vp9 -cpu-used 8 variable-rate.webm

@@ -2,10 +2,10 @@
 
 use ffmpeg_next as ffmpeg;
 
-use ffmpeg::color::{Range, Space};
 use ffmpeg::format::Pixel;
 use ffmpeg::frame;
 use ffmpeg::software::scaling;
+use frame_colour::Colour;
 
 use super::yuv::{self, Matrix};
 use crate::media::error::MediaProblem;
@@ -61,7 +61,10 @@ pub(super) fn convert(
     Ok(Rgb8 { width, height, data })
 }
 
-/// The matrix, whether levels use the full range, and whether the pixel type itself says that they do: for frames that
+/// As ffmpeg numbers it.
+const FULL_RANGE: u32 = 2;
+
+/// The matrix (by the numbers of H.273's table 4), whether levels use the full range, and whether the pixel type itself says that they do: for frames that
 /// the library's converter would get wrong.
 fn own_matrix(frame: &frame::Video) -> Option<(Matrix, bool, bool)> {
     let jpeg = matches!(
@@ -74,11 +77,13 @@ fn own_matrix(frame: &frame::Video) -> Option<(Matrix, bool, bool)> {
     if !YUV.iter().any(|prefix| name.starts_with(prefix)) {
         return None;
     }
-    let full_range = jpeg || frame.color_range() == Range::JPEG;
-    let matrix = match frame.color_space() {
-        Space::BT709 => Matrix::BT709,
-        Space::BT2020NCL | Space::BT2020CL => Matrix::BT2020,
-        Space::SMPTE240M => Matrix::SMPTE240M,
+    let Colour { matrix, range } = frame_colour::of(frame);
+    let full_range = jpeg || range == FULL_RANGE;
+    let matrix = match matrix {
+        1 => Matrix::BT709,
+        9 | 10 => Matrix::BT2020,
+        7 => Matrix::SMPTE240M,
+        // Those that nothing is known of, too: a file may hold any number.
         _ if full_range && !jpeg => Matrix::BT601,
         _ => return None,
     };
