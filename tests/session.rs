@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use qlens::media::{Limits, Source, load_picture};
+use qlens::media::{Limits, Picture, Rgb8, Source, load_picture};
 use qlens::session::{
     Engine, EngineOptions, Event, GenerateOptions, LoadError, Loaded, MediaFolder, MediaOptions, Medium, Sampling,
     SavedError, SessionError, StopReason, Turn, find_mmproj,
@@ -389,4 +389,61 @@ fn a_forged_conversation_is_refused() {
     let stretched = EngineOptions { yarn: Some(Default::default()), ..options("tiny-tied/model-f16.gguf") };
     let stretched = Engine::load(&stretched).unwrap();
     assert_eq!(stretched.new_session().load(&mut file.as_slice()).unwrap(), Loaded::Again);
+}
+
+/// What a saved conversation says of a picture's file is not believed: its pixels would pass for that file's from then on.
+#[test]
+fn a_forged_conversation_shows_no_other_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = MediaFolder { path: folder.path().to_path_buf(), limit_bytes: 1 << 30 };
+    let options = EngineOptions { media_folder: Some(kept), ..options("tiny-tied/model-f16.gguf") };
+    let engine = Engine::load(&options).unwrap();
+    let (session, _) = talked(&engine);
+    let Medium::Picture(shown) = picture("tiny-tied/image0.png") else { panic!("a picture") };
+    let mut pixels = shown.image.clone();
+    pixels.data.iter_mut().for_each(|value| *value = 255 - *value);
+    let other = Picture::of_pixels(pixels, "other.png".into());
+    let hash = |picture: &Picture| format!("\"sha256\":{}", serde_json::to_string(&picture.info.sha256).unwrap());
+    let mut file = Vec::new();
+    session.save(true, &mut file).unwrap();
+    let whole = forged(&file, &hash(&shown), &hash(&other));
+    let mut words = Vec::new();
+    session.save(false, &mut words).unwrap();
+    let words = forged(&words, &hash(&shown), &hash(&other));
+    // By itself, without anything that is kept.
+    let plain = Engine::load(&EngineOptions { media_folder: None, ..options.clone() }).unwrap();
+    let turn = Turn::new(Some("Be brief.".into()), vec![Medium::Picture(Arc::new(other))], "Describe this image.");
+    let seen = |session: &mut qlens::session::Session<'_>| session.trace(&turn, &small(), 2, &[]).unwrap();
+    let expected = seen(&mut plain.new_session());
+    for (forged, loaded) in [(whole, Loaded::Whole), (words, Loaded::Again)] {
+        let mut talk = engine.new_session();
+        assert_eq!(talk.load(&mut forged.as_slice()).unwrap(), loaded);
+        talk.ask(&Turn::new(None, vec![], "And then?"), &short(), &mut go_on).unwrap();
+        talk.clear();
+        // What is reused isn't encoded: this looks into what the conversation and the folder keep.
+        for found in [seen(&mut talk), seen(&mut engine.new_session())] {
+            assert!(found.vision_out == expected.vision_out, "{loaded:?}");
+        }
+        let mut talk = engine.new_session();
+        talk.load(&mut forged.as_slice()).unwrap();
+        talk.clear();
+        let answer = talk.ask(&turn, &short(), &mut go_on).unwrap();
+        assert!(answer.cached_tokens < 77, "{loaded:?}: the other picture was never read");
+    }
+}
+
+#[test]
+fn a_thin_picture_can_be_read_again_after_it_was_saved() {
+    // Rounded to 28x5992, which is more than 200 to 1.
+    let image = Rgb8 { width: 30, height: 6000, data: vec![90; 30 * 6000 * 3] };
+    let thin = Medium::Picture(Arc::new(Picture::of_pixels(image, "thin.png".into())));
+    let engine = Engine::load(&options("tiny-tied/model-f16.gguf")).unwrap();
+    let mut session = engine.new_session();
+    let options = GenerateOptions { max_tokens: 2, ..GenerateOptions::default() };
+    session.ask(&Turn::new(None, vec![thin], "What?"), &options, &mut go_on).unwrap();
+    let mut file = Vec::new();
+    session.save(false, &mut file).unwrap();
+    let mut again = engine.new_session();
+    assert_eq!(again.load(&mut file.as_slice()).unwrap(), Loaded::Again);
+    again.ask(&Turn::new(None, vec![], "And?"), &options, &mut go_on).unwrap();
 }

@@ -76,7 +76,7 @@ pub struct Patches {
 /// # Errors
 /// As [`smart_resize`], and if the budget asks for more pixels than can be held.
 pub fn picture_patches(img: &Rgb8, budget: PixelBudget, cfg: &PatchConfig) -> Result<Patches, MediaError> {
-    let (height, width) = smart_resize(img.height, img.width, cfg.factor(), budget.min_pixels, budget.max_pixels)?;
+    let (height, width) = size_for(img, budget, cfg.factor())?;
     check_resized(width, height)?;
     let resized = resize_bicubic(img, width, height);
     let mut pixel_values = Vec::new();
@@ -84,6 +84,17 @@ pub fn picture_patches(img: &Rgb8, budget: PixelBudget, cfg: &PatchConfig) -> Re
     write_frame_group(&frames, cfg, &mut pixel_values);
     let grid_thw = [1, height / cfg.patch_size, width / cfg.patch_size];
     Ok(Patches { pixel_values, grid_thw, resized: (width, height) })
+}
+
+/// The size that a picture is resized to. One that was resized before, and is to have as many pixels as it has, is taken as it
+/// is: rounding may have made it longer than pictures may be.
+fn size_for(img: &Rgb8, budget: PixelBudget, factor: usize) -> Result<(usize, usize), MediaError> {
+    let pixels = img.width.saturating_mul(img.height);
+    let done = img.width.is_multiple_of(factor) && img.height.is_multiple_of(factor) && pixels > 0;
+    if done && [budget.min_pixels, budget.max_pixels] == [pixels; 2] {
+        return Ok((img.height, img.width));
+    }
+    smart_resize(img.height, img.width, factor, budget.min_pixels, budget.max_pixels)
 }
 
 /// Refuses resized pictures whose patches would not fit.

@@ -428,13 +428,13 @@ impl<'e> Session<'e> {
         (index, total): (usize, usize),
         on_event: &mut OnEvent<'_>,
     ) -> Result<Arc<Vec<f32>>, SessionError> {
-        if let Some(data) = self.media_cache.get(medium.key()) {
+        if let Some(data) = self.media_cache.get(medium.encoding_key()) {
             return Ok(data);
         }
         let files = self.engine.media_files();
-        if let Some(data) = files.and_then(|f| f.get(medium.key(), medium.tokens())) {
+        if let Some(data) = files.and_then(|f| f.get(medium.encoding_key(), medium.tokens())) {
             let data = Arc::new(data);
-            self.media_cache.insert(medium.key().clone(), data.clone());
+            self.media_cache.insert(medium.encoding_key().clone(), data.clone());
             return Ok(data);
         }
         let vision = self.engine.vision()?;
@@ -448,10 +448,10 @@ impl<'e> Session<'e> {
             Ok(())
         })?;
         if let Some(files) = files {
-            files.put(medium.key(), &data);
+            files.put(medium.encoding_key(), &data);
         }
         let data = Arc::new(data);
-        self.media_cache.insert(medium.key().clone(), data.clone());
+        self.media_cache.insert(medium.encoding_key().clone(), data.clone());
         Ok(data)
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::error::SessionError;
 use crate::media::sampling::SampleOptions;
@@ -127,6 +128,9 @@ pub(super) struct MediaKey {
     pub settings: String,
 }
 
+/// What the settings of media begin with that come from a saved conversation.
+const RESTORED: &str = "restored ";
+
 impl MediaKey {
     /// A number that stands for this key in a cached sequence.
     pub fn cache_hash(&self) -> u64 {
@@ -157,6 +161,8 @@ impl KeptMedium {
 pub(super) struct PreparedMedium {
     report: MediaReport,
     key: MediaKey,
+    /// What its encoding is looked up by, where that is something else: of a clip that a file only names.
+    encoded_as: Option<MediaKey>,
     merge_size: usize,
     source: Prepared,
 }
@@ -223,6 +229,7 @@ impl PreparedMedium {
         };
         Ok(PreparedMedium {
             key: MediaKey { sha256: picture.info.sha256, settings: format!("{:?}", report.resized) },
+            encoded_as: None,
             report,
             merge_size: config.merge_size,
             source: Prepared::Picture { picture: picture.clone(), budget, patches: Mutex::new(Some(patches)) },
@@ -253,6 +260,7 @@ impl PreparedMedium {
         let settings = format!("{:?} {:?}", report.resized, plan.indices);
         Ok(PreparedMedium {
             key: MediaKey { sha256: clip.sha256()?, settings },
+            encoded_as: None,
             report,
             merge_size: config.merge_size,
             source: Prepared::Clip {
@@ -341,7 +349,10 @@ impl PreparedMedium {
 
     /// A medium of a saved conversation; of a picture, `pixels` are those that [`PreparedMedium::pixels`] gave. `None`
     /// where the numbers contradict each other.
-    pub fn restored(report: MediaReport, key: MediaKey, pixels: Option<Rgb8>, config: &PatchConfig) -> Option<Self> {
+    ///
+    /// `told` is what the file says it is. That is believed only so far as to look for a clip's encoding: a picture is
+    /// known by its pixels from here on, and neither passes for what was read from a file of that name.
+    pub fn restored(report: MediaReport, told: MediaKey, pixels: Option<Rgb8>, config: &PatchConfig) -> Option<Self> {
         let [t, h, w] = report.grid_thw;
         let (merge, [width, height]) = (config.merge_size, report.resized);
         let tokens = t.checked_mul(h)?.checked_mul(w)? / (merge * merge);
@@ -354,6 +365,17 @@ impl PreparedMedium {
         if tokens == 0 || tokens != report.tokens || !sane || !sides || !whole || picture != pixels.is_some() {
             return None;
         }
+        let of_a_conversation = |sha256, settings: &str| MediaKey { sha256, settings: format!("{RESTORED}{settings}") };
+        let (key, encoded_as) = match &pixels {
+            None => {
+                let settings = told.settings.strip_prefix(RESTORED).unwrap_or(&told.settings).to_owned();
+                (of_a_conversation(told.sha256, &settings), Some(MediaKey { settings, ..told }))
+            }
+            Some(image) => {
+                let sha256 = Sha256::digest(&image.data).into();
+                (of_a_conversation(sha256, &format!("{:?}", report.resized)), None)
+            }
+        };
         let source = match pixels {
             None => Prepared::Absent,
             Some(image) if (t, image.width, image.height) == (1, width, height) => {
@@ -370,7 +392,7 @@ impl PreparedMedium {
             }
             Some(_) => return None,
         };
-        Some(PreparedMedium { report, key, merge_size: merge, source })
+        Some(PreparedMedium { report, key, encoded_as, merge_size: merge, source })
     }
 
     /// Batches that [`PreparedMedium::for_each_batch`] makes.
@@ -381,8 +403,14 @@ impl PreparedMedium {
         }
     }
 
+    /// What it is in a sequence of tokens.
     pub fn key(&self) -> &MediaKey {
         &self.key
+    }
+
+    /// What its encoding is kept under.
+    pub fn encoding_key(&self) -> &MediaKey {
+        self.encoded_as.as_ref().unwrap_or(&self.key)
     }
 
     pub fn tokens(&self) -> usize {

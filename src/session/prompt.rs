@@ -150,14 +150,21 @@ impl Sequence {
                 Run::Tokens(t) => keys.extend(t.iter().map(|&id| u64::from(id))),
                 Run::Medium(m) => {
                     let base = m.key().cache_hash();
-                    // The top bit keeps media apart from token ids.
-                    keys.extend((0..m.tokens() as u64).map(|i| (base.wrapping_add(i)) | 1 << 63));
+                    keys.extend((0..m.tokens() as u64).map(|i| medium_key(base, i)));
                 }
             }
         }
         keys
     }
 }
+
+/// What stands in a cached sequence for token `i` of a medium whose key's hash is `base`.
+pub(super) fn medium_key(base: u64, i: u64) -> u64 {
+    base.wrapping_add(i) | OF_A_MEDIUM
+}
+
+/// Keeps media apart from token ids.
+pub(super) const OF_A_MEDIUM: u64 = 1 << 63;
 
 impl PastMessage {
     /// Its pictures and clips in order.

@@ -3,6 +3,7 @@
 //! The file: `QLSESS01`, the header's length (u64), the header (JSON), each picture (PNG, lengths in the header), the keys
 //! of the cached tokens (u64 each), their KV cache, and the SHA-256 of all that. Numbers are little-endian.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::conversation::Session;
 use super::error::SessionError;
 use super::medium::{MediaKey, MediaReport, PreparedMedium};
-use super::prompt::{PastMessage, PastPart};
+use super::prompt::{OF_A_MEDIUM, PastMessage, PastPart, medium_key};
 use crate::media::{Limits, MediaError, Source, load_picture, write_png};
 use crate::text::Role;
 
@@ -125,7 +126,7 @@ impl Session<'_> {
             true => Some(self.engine.patch_config().map_err(|e| SavedError::Session(Box::new(e)))?),
             false => None,
         };
-        let mut messages = Vec::new();
+        let (mut messages, mut media) = (Vec::new(), Vec::new());
         for message in header.messages {
             let mut parts = Vec::new();
             for part in message.parts {
@@ -134,7 +135,10 @@ impl Session<'_> {
                     SavedPart::Medium(medium) => {
                         let config = config.as_ref().ok_or(SavedError::Damaged("a medium without a place"))?;
                         let png = medium.png.map(|len| read_bytes(&mut input, len, MAX_PICTURE_BYTES)).transpose()?;
-                        PastPart::Medium(Arc::new(restored(*medium, png, config)?))
+                        let (told, medium) = restored(*medium, png, config)?;
+                        let medium = Arc::new(medium);
+                        media.push((told.cache_hash(), medium.clone()));
+                        PastPart::Medium(medium)
                     }
                 });
             }
@@ -148,6 +152,7 @@ impl Session<'_> {
             && header.settings == self.engine.cache_settings()
             && header.tokens <= self.engine.ctx;
         let cached = self.read_cache(&mut input, header.tokens, same)?;
+        self.cached = known(std::mem::take(&mut self.cached), &media);
         self.messages = messages;
         self.starts = header.starts;
         Ok(if cached { Loaded::Whole } else { Loaded::Again })
@@ -191,6 +196,22 @@ impl Session<'_> {
         self.cached = keys;
         Ok(whole)
     }
+}
+
+/// The keys of cached tokens with each medium's own in the place of those that the file has for it. What the file says of
+/// other media is nobody's: it could pass for a picture that is yet to be shown.
+fn known(keys: Vec<u64>, media: &[(u64, Arc<PreparedMedium>)]) -> Vec<u64> {
+    let mut own = HashMap::new();
+    for (told, medium) in media {
+        // No more of them than that can be in the cache.
+        if own.len() > keys.len() {
+            break;
+        }
+        let base = medium.key().cache_hash();
+        own.extend((0..medium.tokens() as u64).map(|i| (medium_key(*told, i), medium_key(base, i))));
+    }
+    let key = |key: u64| if key < OF_A_MEDIUM { key } else { own.get(&key).copied().unwrap_or(u64::MAX) };
+    keys.into_iter().map(key).collect()
 }
 
 /// Reads to the end; whether the last 32 bytes are the SHA-256 of all before them.
@@ -254,7 +275,7 @@ fn restored(
     medium: SavedMedium,
     png: Option<Vec<u8>>,
     config: &crate::media::PatchConfig,
-) -> Result<PreparedMedium, SavedError> {
+) -> Result<(MediaKey, PreparedMedium), SavedError> {
     let name = medium.report.name.clone();
     let image = match png {
         None => None,
@@ -263,9 +284,9 @@ fn restored(
             Some(load_picture(&Source::Bytes { name, bytes: bytes.into() }, &limits)?.image)
         }
     };
-    let key = MediaKey { sha256: medium.sha256, settings: medium.settings };
-    PreparedMedium::restored(medium.report, key, image, config)
-        .ok_or(SavedError::Damaged("a picture's sizes don't fit"))
+    let told = MediaKey { sha256: medium.sha256, settings: medium.settings };
+    let restored = PreparedMedium::restored(medium.report, told.clone(), image, config);
+    restored.map(|medium| (told, medium)).ok_or(SavedError::Damaged("a picture's sizes don't fit"))
 }
 
 fn saved_message(message: &PastMessage, pictures: &mut Vec<Vec<u8>>) -> io::Result<SavedMessage> {
