@@ -149,7 +149,8 @@ pub fn frame_size(
     options: &SampleOptions,
 ) -> Result<(usize, usize), MediaError> {
     let (min_pixels, max_pixels) = frame_budget(n_frames, options);
-    if min_pixels > max_pixels {
+    // A share of nothing is no size either.
+    if min_pixels > max_pixels || max_pixels < 1.0 {
         let (min_pixels, max_pixels) = (min_pixels as usize, max_pixels as usize);
         return Err(MediaProblem::EmptyBudget { min_pixels, max_pixels }.into());
     }
@@ -209,6 +210,16 @@ mod tests {
             budget(4, &SampleOptions { min_pixels: 3136, max_pixels: Some(31360), ..default }),
             (3136.0, 31360.0)
         );
+    }
+
+    #[test]
+    fn no_share_of_a_budget_is_no_size() {
+        let nothing = SampleOptions { max_tokens: Some(0), total_pixels: 0.0, ..SampleOptions::default() };
+        for side in [1, 12, 13, 14, 600] {
+            assert!(frame_size(side, side, 4, 28, &nothing).is_err(), "{side}");
+        }
+        let little = SampleOptions { max_tokens: Some(2), total_pixels: 2.0 * 784.0, ..SampleOptions::default() };
+        assert_eq!(frame_size(12, 12, 4, 28, &little).expect("a token"), (28, 28));
     }
 
     proptest! {

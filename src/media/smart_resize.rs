@@ -71,7 +71,9 @@ pub(super) fn smart_resize_real(
         let beta = (min_pixels / (h * w)).sqrt();
         resized = [h, w].map(|side| (side * beta / f).ceil() * f);
     }
-    Ok((resized[0] as usize, resized[1] as usize))
+    // Only where the lower bound is none, a small picture would become nothing.
+    let [height, width] = resized.map(|side| side.max(f) as usize);
+    Ok((height, width))
 }
 
 #[cfg(test)]
@@ -96,6 +98,7 @@ mod tests {
             "20000x3 pixels: one side is more than 200 times the other, which the model can't take; crop it"
         );
         assert!(smart_resize(0, 5, 28, 1, 1000).is_err());
+        assert_eq!(smart_resize(5, 5, 28, 0, 1000).expect("a token"), (28, 28));
         assert_eq!(smart_resize(5, 5, 28, 1001, 1000).expect_err("empty").kind(), MediaErrorKind::Usage);
     }
 

@@ -7,6 +7,8 @@ use crate::gguf::{Gguf, Metadata};
 const MAX_WIDTH: usize = 1 << 20;
 const MAX_LAYERS: usize = 1024;
 const MAX_HEADS: usize = 4096;
+/// Pixels along the side of what becomes one token, 28 in every released model: the least picture is of this size.
+const MAX_TOKEN_SIDE: usize = 128;
 /// The most that pictures are enlarged to: what larger ones are reduced to.
 const MAX_MIN_PIXELS: usize = 1280 * 28 * 28;
 
@@ -223,6 +225,10 @@ impl VisionConfig {
         let n_layers = keys.size(&key("block_count"), MAX_LAYERS, None)?;
         let patch_size = keys.size(&key("patch_size"), 256, None)?;
         let merge_size = keys.size(&key("spatial_merge_size"), 16, Some(2))?;
+        if patch_size * merge_size > MAX_TOKEN_SIDE {
+            let wanted = format!("at most {}", MAX_TOKEN_SIDE / merge_size);
+            return Err(keys.wrong(&key("patch_size"), patch_size, wanted));
+        }
         let window_size = keys.size(&key("window_size"), 1 << 16, Some(112))?;
         if window_size % (patch_size * merge_size) != 0 {
             let wanted = format!("a multiple of {} (patch size times merge size)", patch_size * merge_size);

@@ -80,6 +80,18 @@ fn a_clip_is_made_to_fit_the_context() {
 }
 
 #[test]
+fn where_a_question_fills_the_context_a_tiny_clip_is_not_shrunk_to_nothing() {
+    let folder = crate::util::scratch();
+    let file = folder.path().join("icon.gif");
+    let out = std::fs::File::create(&file).expect("created");
+    let frame = || image::Frame::new(image::RgbaImage::from_pixel(12, 12, image::Rgba([200, 40, 40, 255])));
+    image::codecs::gif::GifEncoder::new(out).encode_frames([frame(), frame()]).expect("written");
+    let (file, question) = (file.display().to_string(), "1".repeat(180));
+    let args = ["describe", &file, "--ctx", "256", "--max-tokens", "200", "-p", &question];
+    run(with_model(&args)).fails(1, &["the context holds 256"]);
+}
+
+#[test]
 fn a_part_is_seen_alone_and_keeps_the_clips_time() {
     let clip = clip();
     let part = format!("{clip}#t=1,2");

@@ -23,6 +23,8 @@ use crate::session::StopReason;
 const NEARLY: f64 = 0.9;
 /// Seconds of a window that is looked at closely, at least.
 const SHORTEST_WINDOW: f64 = 10.0;
+/// Windows of a range at most: two days of shortest ones.
+const MAX_WINDOWS: f64 = 17_280.0;
 /// Seconds by which an event of the coarse look is widened at least.
 const LEAST_MARGIN: f64 = 2.0;
 /// A close look shows this many times the pixels a second of the coarse one, or it isn't worth its tokens either.
@@ -304,9 +306,10 @@ fn ranges(events: &[Event], margin: f64, whole: Window) -> Vec<Window> {
     ranges
 }
 
-/// A range in equal windows of at most `longest` seconds, and the borders between them.
+/// A range in equal windows of at most `longest` seconds, and the borders between them. Where that would be too many, they
+/// are longer: a broken file may claim that a clip lasts for thousands of years.
 fn cut(range: Window, longest: f64) -> (Vec<Window>, Vec<f64>) {
-    let n = (range.seconds() / longest).ceil().max(1.0) as usize;
+    let n = (range.seconds() / longest).ceil().clamp(1.0, MAX_WINDOWS) as usize;
     let border = |i: usize| if i == n { range.end } else { range.start + range.seconds() * i as f64 / n as f64 };
     let windows = (0..n).map(|i| Window { start: border(i), end: border(i + 1) }).collect();
     (windows, (1..n).map(border).collect())

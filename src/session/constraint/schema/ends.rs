@@ -1,24 +1,43 @@
 //! Whether an answer that fits a schema can end: one that always contains itself can't.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
 /// The names in `definitions` that no finite value fits.
 pub(super) fn endless(definitions: &Map<String, Value>) -> Vec<&str> {
+    // Those that mention a name are looked at again when it is known to end: all at once, a chain of names in the wrong
+    // order would be looked at as often as it is long.
+    let mut mentioned_by: HashMap<&str, Vec<&str>> = HashMap::new();
+    for (name, schema) in definitions {
+        mentions(schema, &mut |other| mentioned_by.entry(other).or_default().push(name));
+    }
     let mut ending: HashSet<&str> = HashSet::new();
-    loop {
-        let before = ending.len();
-        for (name, schema) in definitions {
-            if !ending.contains(name.as_str()) && ends(schema, &ending) {
-                ending.insert(name);
-            }
-        }
-        if ending.len() == before {
-            break;
+    let mut open: Vec<&str> = definitions.keys().map(String::as_str).collect();
+    while let Some(name) = open.pop() {
+        if !ending.contains(name) && definitions.get(name).is_some_and(|schema| ends(schema, &ending)) {
+            ending.insert(name);
+            open.extend(mentioned_by.get(name).into_iter().flatten());
         }
     }
     definitions.keys().map(String::as_str).filter(|name| !ending.contains(name)).collect()
+}
+
+/// Calls `each` with every name that a schema refers to.
+fn mentions<'a>(schema: &'a Value, each: &mut impl FnMut(&'a str)) {
+    match schema {
+        Value::Object(map) => {
+            reference(map).into_iter().for_each(&mut *each);
+            map.values().for_each(|value| mentions(value, each));
+        }
+        Value::Array(list) => list.iter().for_each(|value| mentions(value, each)),
+        _ => {}
+    }
+}
+
+/// The name that a schema refers to itself.
+fn reference(schema: &Map<String, Value>) -> Option<&str> {
+    schema.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix("#/$defs/"))
 }
 
 /// Whether a finite value fits, given the definitions of which that is known. Where keywords contradict each other it may
@@ -27,8 +46,7 @@ pub(super) fn ends(schema: &Value, ending: &HashSet<&str>) -> bool {
     let Value::Object(schema) = schema else { return schema != &Value::Bool(false) };
     let ends = |value: &Value| self::ends(value, ending);
     let list = |key: &str| schema.get(key).and_then(Value::as_array);
-    let reference = schema.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix("#/$defs/"));
-    reference.is_none_or(|name| ending.contains(name))
+    reference(schema).is_none_or(|name| ending.contains(name))
         && ["anyOf", "oneOf"].iter().all(|key| list(key).is_none_or(|ways| ways.iter().any(ends)))
         && list("allOf").is_none_or(|all| all.iter().all(ends))
         && (object_ends(schema, &ends) || !only(schema, "object"))

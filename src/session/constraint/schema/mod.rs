@@ -25,6 +25,8 @@ use references::References;
 const MAX_DEPTH: usize = 64;
 /// Schemas in all, after references are followed.
 const MAX_PARTS: usize = 20_000;
+/// Places in it that are referred to: the engine takes longer by the square of them.
+const MAX_REFERENCES: usize = 2000;
 /// Most items that an array, or characters that a text, may have to have.
 pub(super) const MAX_LEAST: u64 = 4096;
 /// Most bytes that an answer may have to have: no context holds more.
@@ -82,6 +84,9 @@ pub(super) fn ready(schema: &Value, parts: Option<&mut Vec<Part>>) -> Result<Val
     let mut definitions = Map::new();
     while let Some((name, pointer, target, alone)) = walk.references.next() {
         let place = Place { pointer, depth: 0 };
+        if definitions.len() >= MAX_REFERENCES {
+            return Err(place.error(SchemaProblem::References { allowed: MAX_REFERENCES }));
+        }
         let made = walk.schema(target, &place, alone)?;
         definitions.insert(name, made);
     }

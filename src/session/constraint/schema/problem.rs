@@ -46,6 +46,8 @@ pub enum SchemaProblem {
     Depth { allowed: usize },
     #[error("with all that it refers to it has more than {allowed} parts")]
     Parts { allowed: usize },
+    #[error("it refers to more than {allowed} places")]
+    References { allowed: usize },
     #[error("{detail}")]
     Unfit { detail: Quoted },
 }

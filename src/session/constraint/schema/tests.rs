@@ -15,6 +15,27 @@ fn refused(schema: &Value) -> String {
 }
 
 #[test]
+fn chains_of_references_end_soon_or_are_refused() {
+    let chain = |n: usize, next: &dyn Fn(usize) -> Value| {
+        let mut places: serde_json::Map<String, Value> = (0..n).map(|i| (format!("x{i}"), next(i + 1))).collect();
+        places.insert(format!("x{n}"), json!({"type": "integer"}));
+        json!({"$ref": "#/$defs/x0", "$defs": places})
+    };
+    let plain = |i: usize| json!({"$ref": format!("#/$defs/x{i}")});
+    let all = |i: usize| json!({"allOf": [{"$ref": format!("#/$defs/x{i}")}]});
+    let began = Instant::now();
+    for next in [&plain as &dyn Fn(usize) -> Value, &all] {
+        super::ready(&chain(1900, next), None).expect("it ends");
+        assert!(refused(&chain(2100, next)).contains("refers to more than 2000 places"));
+    }
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    // The other way round it ends nowhere.
+    let mut circle = chain(100, &plain);
+    circle["$defs"]["x100"] = plain(3);
+    assert!(refused(&circle).contains("no answer could ever end"));
+}
+
+#[test]
 fn what_cannot_be_enforced_is_refused_with_its_place() {
     let prop = |inner: Value| json!({"type": "object", "properties": {"a/b": inner}, "required": ["a/b"]});
     let cases = [

@@ -181,4 +181,6 @@ fn windows_cover_a_range_without_gaps() {
         assert!(windows.iter().all(|w| w.seconds() <= longest));
         assert!(windows.windows(2).zip(&borders).all(|(pair, b)| pair[0].end == *b && pair[1].start == *b));
     }
+    let (windows, _) = cut(Window { start: 0.0, end: 1e12 }, 10.0);
+    assert_eq!((windows.len(), windows[windows.len() - 1].end), (MAX_WINDOWS as usize, 1e12));
 }
