@@ -27,6 +27,7 @@ pub fn run(args: &ActArgs, manner: &Manner) -> Result<(), CliError> {
     let options = GenerateOptions {
         max_tokens: args.sampling.max_tokens(1024),
         sampling: setup::sampling(&args.sampling, false),
+        lookup: !args.sampling.no_lookup,
         media: setup::picture_options(&args.sizes)?,
         ..GenerateOptions::default()
     };

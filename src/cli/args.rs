@@ -51,23 +51,24 @@ Examples:
   qlens describe clip.mp4 --fps 1 -p \"What happens?\"
   qlens describe 'clip.mp4#t=12.5,40' -p \"Who comes in?\"  # from 12.5 to 40 seconds
   qlens describe --as-clip --fps 4 frame-*.png
-  qlens describe photos/ --jsonl --resume done.jsonl > all.jsonl   # each file on its own; goes on after any break
+  qlens describe photos/ --jsonl --resume done.jsonl > all.jsonl   # a line each; goes on
   qlens describe door.jpg -p \"Is the door open?\" --regex 'yes|no'
-  qlens describe plate.jpg -p \"Read the plate\" --schema plate.json   # JSON that fits the schema, and nothing else")]
+  qlens describe plate.jpg -p \"Read the plate\" --schema plate.json  # fitting JSON")]
     Describe(DescribeArgs),
     /// Talk, with or without pictures and clips; -p asks one thing and ends
     #[command(after_help = "\
 Examples:
   qlens chat                                      # an empty line is ignored, Ctrl-D ends
-  qlens chat                                      # then /image photo.jpg, or drag it here; /help lists the commands
+  qlens chat                                      # then /image photo.jpg, or drag it here; /help
   qlens chat photo.jpg                            # what is shown belongs to the first question
   qlens chat -p \"Name three uses of a paperclip\"
   printf 'Who wrote Faust?\\nWhen?\\n' | qlens chat   # each line is a turn")]
     Chat(ChatArgs),
     /// Find when something happens in a clip: events with their times
     #[command(after_help = "\
-Times are the clip's own, also where only a part of it is searched. A clip that is too long to be seen closely at once is
-seen coarsely first, then closely around what answered; what the budget didn't reach is told.
+Times are the clip's own, also where only a part of it is searched. A clip that is too long to be
+seen closely at once is seen coarsely first, then closely around what answered; what the budget
+didn't reach is told.
 
 Examples:
   qlens find \"When does the red car appear?\" clip.mp4
@@ -78,8 +79,9 @@ Examples:
     Find(FindArgs),
     /// Find where something is in pictures: boxes or points, in the pictures' own pixels
     #[command(after_help = "\
-Places are told in pixels of the picture as a viewer shows it, upright, counted from its top left corner: left, top, right
-and bottom of a box, or x and y of a point. For frames of a clip, with square pixels.
+Places are told in pixels of the picture as a viewer shows it, upright, counted from its top left
+corner: left, top, right and bottom of a box, or x and y of a point. For frames of a clip, with
+square pixels.
 
 Examples:
   qlens locate \"red car\" street.jpg
@@ -92,22 +94,24 @@ Examples:
     Locate(LocateArgs),
     /// Read documents: pictures of pages and PDF files to Markdown, HTML, text or JSON, with the place of each block
     #[command(after_help = "\
-Blocks (heading, paragraph, table, formula, figure, list, caption) come in reading order. Boxes are in pixels of the picture
-as a viewer shows it, upright; of a PDF document, of its page drawn with --dpi. Pages of PDF documents are drawn by poppler's
-pdftoppm, where it is installed (package poppler-utils). What had to be repaired in the model's HTML is told.
+Blocks (heading, paragraph, table, formula, figure, list, caption) come in reading order. Boxes
+are in pixels of the picture as a viewer shows it, upright; of a PDF document, of its page drawn
+with --dpi. Pages of PDF documents are drawn by poppler's pdftoppm, where it is installed (package
+poppler-utils). What had to be repaired in the model's HTML is told.
 
 Examples:
   qlens parse scan.png                            # Markdown
   qlens parse report.pdf --pages 1-3 -o report.md --figures figures/
   qlens parse scan.png --to text
-  qlens parse scan.png --annotate layout.html     # open it in a browser: the layout beside the original
+  qlens parse scan.png --annotate layout.html     # for a browser: layout beside original
   qlens parse 'scans/*.png' --jsonl --resume done.jsonl > blocks.jsonl
   qlens parse letter.jpg --max-pixels 2000000     # sees small print better, and takes longer")]
     Parse(ParseArgs),
     /// Fill an object of your schema with what each picture shows; it always fits
     #[command(after_help = "\
-The answer is held to the schema token by token: names that it doesn't list are left out, numbers stay within 15 digits.
-Where tokens run out, the object is completed as shortly as the schema allows, and a line says so.
+The answer is held to the schema token by token: names that it doesn't list are left out, numbers
+stay within 15 digits. Where tokens run out, the object is completed as shortly as the schema
+allows, and a line says so.
 
 Examples:
   qlens extract --fields \"total:number,date:date,paid:yes|no\" receipt.jpg
@@ -117,8 +121,9 @@ Examples:
     Extract(ExtractArgs),
     /// Say the next step towards a goal on a screen; it is printed, not carried out
     #[command(after_help = "\
-Prints one line of JSON: the model's function (computer_use or mobile_use), its arguments, and the screenshot's size, in
-whose pixels all places are. The lines of earlier runs, in one file, are the history of the next.
+Prints one line of JSON: the model's function (computer_use or mobile_use), its arguments, and the
+screenshot's size, in whose pixels all places are. The lines of earlier runs, in one file, are the
+history of the next.
 
 Examples:
   qlens act --goal \"Open the settings\" screen.png
@@ -139,19 +144,20 @@ Examples:
     Imatrix(ImatrixArgs),
     /// For engineers: write a run's tokens, positions, vision output and logits to a safetensors file
     #[command(after_help = "\
-Writes prompt_tokens [n] i64, positions [3,n] i64, vision_out [tokens,hidden] f32 (with a file), logits [steps,vocab] f32
-(those from which each token was chosen) and tokens [steps] i64. Decoding is greedy; --force feeds the given tokens
-instead of the chosen ones. The key/value cache is F32 and the vision model exact unless
---kv-type and --vision-precision say otherwise.
+Writes prompt_tokens [n] i64, positions [3,n] i64, vision_out [tokens,hidden] f32 (with a file),
+logits [steps,vocab] f32 (those from which each token was chosen) and tokens [steps] i64. Decoding
+is greedy; --force feeds the given tokens instead of the chosen ones. The key/value cache is F32
+and the vision model exact unless --kv-type and --vision-precision say otherwise.
 
 Example:
   qlens trace -m model.gguf -p \"What is this?\" -n 8 -o run.safetensors photo.png")]
     Trace(TraceArgs),
     /// Measure how fast a model runs here: loading, looking, reading, answering
     #[command(after_help = "\
-Each measurement is repeated; shown are the median, and the quickest and slowest run. A context of --depths tokens is made
-of 256 computed ones, whose keys and values are repeated: reading it takes as long as in earnest. The limits beside the
-figures are this machine's, measured here: memory bandwidth for decoding, 8-bit dot products for the rest.
+Each measurement is repeated; shown are the median, and the quickest and slowest run. A context of
+--depths tokens is made of 256 computed ones, whose keys and values are repeated: reading it takes
+as long as in earnest. The limits beside the figures are this machine's, measured here: memory
+bandwidth for decoding, 8-bit dot products for the rest.
 
 Examples:
   qlens bench -m model.gguf
@@ -160,21 +166,23 @@ Examples:
     Bench(BenchArgs),
     /// Tell how well a model predicts a text, and how far it strays from another one: what a smaller type costs
     #[command(after_help = "\
-A text is cut into chunks, each read from an empty context, and the second half of each is scored, as by llama.cpp's tool.
-With --base both models read the same: told are both perplexities, the KL divergence from the base, and how often both find
-the same token the likeliest. With files or -p, the base answers (taking its likeliest tokens) and the model reads along.
+A text is cut into chunks, each read from an empty context, and the second half of each is scored,
+as by llama.cpp's tool. With --base both models read the same: told are both perplexities, the KL
+divergence from the base, and how often both find the same token the likeliest. With files or -p,
+the base answers (taking its likeliest tokens) and the model reads along.
 
 Examples:
   qlens eval -m model-q4_k_m.gguf --text wiki.txt
   qlens eval -m model-q4_k_m.gguf --base model-f16.gguf --text wiki.txt --chunks 20
-  qlens eval -m model-q4_k_m.gguf --base model-f16.gguf photo.jpg chart.png -p \"What is shown?\" --json")]
+  qlens eval -m model-q4_k_m.gguf --base model-f16.gguf photo.jpg -p \"What is shown?\" --json")]
     Eval(EvalArgs),
     /// Make the pair of GGUF files from a checkpoint in safetensors files
     #[command(after_help = "\
-DIR is the folder of a Qwen2.5-VL checkpoint as it is on the hub, or as transformers saves it: config.json, *.safetensors
-(with their index), tokenizer.json (or vocab.json and merges.txt), preprocessor_config.json. AWQ checkpoints (4 bits) are
-unpacked. Everything but the weights is checked before a byte is written; the files have their names only when they are
-whole, and none is overwritten. llama.cpp loads them, too.
+DIR is the folder of a Qwen2.5-VL checkpoint as it is on the hub, or as transformers saves it:
+config.json, *.safetensors (with their index), tokenizer.json (or vocab.json and merges.txt),
+preprocessor_config.json. AWQ checkpoints (4 bits) are unpacked. Everything but the weights is
+checked before a byte is written; the files have their names only when they are whole, and none is
+overwritten. llama.cpp loads them, too.
 
 Examples:
   qlens convert Qwen2.5-VL-3B-Instruct qwen2.5-vl-3b-f16.gguf
@@ -184,9 +192,10 @@ Examples:
     Convert(ConvertArgs),
     /// Download a model: the language model of a type, and its mmproj
     #[command(after_help = "\
-NAME is one of qwen2.5-vl-3b, -7b, -32b and -72b, or OWNER/REPO on the hub. Each file is fetched in parallel pieces, checked
-against the hub's SHA-256, and only then gets its name; after any break the same command goes on. HF_TOKEN, HF_ENDPOINT,
-HF_HUB_OFFLINE, HTTPS_PROXY and NO_PROXY are honoured.
+NAME is one of qwen2.5-vl-3b, -7b, -32b and -72b, or OWNER/REPO on the hub. Each file is fetched
+in parallel pieces, checked against the hub's SHA-256, and only then gets its name; after any
+break the same command goes on. HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE, HTTPS_PROXY and NO_PROXY
+are honoured.
 
 Examples:
   qlens pull qwen2.5-vl-3b
@@ -195,8 +204,9 @@ Examples:
     Pull(PullArgs),
     /// List the models at hand, those that other programs have downloaded too
     #[command(after_help = "\
-Looks into our own folder and into the caches of Hugging Face (HF_HUB_CACHE, HF_HOME), llama.cpp (LLAMA_CACHE), Ollama
-(OLLAMA_MODELS) and LM Studio. -m takes each by its name; the default is marked with *.
+Looks into our own folder and into the caches of Hugging Face (HF_HUB_CACHE, HF_HOME), llama.cpp
+(LLAMA_CACHE), Ollama (OLLAMA_MODELS) and LM Studio. -m takes each by its name; the default is
+marked with *.
 
 Examples:
   qlens list
@@ -206,7 +216,7 @@ Examples:
     /// Show a model's card, its sizes, and what fits this machine's memory
     #[command(after_help = "\
 Examples:
-  qlens show qwen2.5-vl-7b                        # before it is downloaded: needs by type and context
+  qlens show qwen2.5-vl-7b                        # before it is downloaded: what it needs
   qlens show ggml-org/Qwen2.5-VL-3B-Instruct-GGUF:Q4_K_M")]
     Show(ShowArgs),
     /// Remove a model from our own folder
@@ -215,8 +225,9 @@ Examples:
     Default(DefaultArgs),
     /// Show each setting, its value, and where that comes from
     #[command(after_help = "\
-Settings are the defaults of options. They come from config.toml in the config folder ($QLENS_CONFIG names another file),
-then from the environment, then from what is typed; the later wins. In the file:
+Settings are the defaults of options. They come from config.toml in the config folder
+($QLENS_CONFIG names another file), then from the environment, then from what is typed; the later
+wins. In the file:
 
   model = \"qwen2.5-vl-3b\"
   threads = 8
@@ -247,7 +258,7 @@ pub struct DescribeArgs {
     #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,
     /// Print one JSON object: answer, tokens, timings, media
-    #[arg(long, conflicts_with_all = ["each", "jsonl"])]
+    #[arg(long, conflicts_with_all = ["each", "jsonl", "resume", "shard"])]
     pub json: bool,
     /// Ask about each file on its own, not about all of them together (so do --jsonl, --resume and --shard)
     #[arg(long, conflicts_with = "as_clip")]

@@ -44,8 +44,8 @@ pub fn run(args: &ChatArgs, manner: &Manner) -> Result<(), CliError> {
                 let other = ModelArgs { model: Some(name.into()), mmproj: None, ..model.clone() };
                 spare = Some(std::mem::replace(&mut model, other));
             }
-            // The other model can't be used, or not go on with this: the talk stays with the one that it had.
-            (Err(Unable::Begin(e)), Some(old)) => {
+            // The other model can't be used, or not go on with this: a person's talk stays with the one that it had.
+            (Err(Unable::Begin(e)), Some(old)) if talking => {
                 manner.error(&in_words(&e));
                 model = old;
             }

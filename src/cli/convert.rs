@@ -8,6 +8,7 @@ use super::exit::CliError;
 use super::interrupt::Unfinished;
 use super::memory::human_bytes;
 use super::progress::Progress;
+use super::quantize::must_be_new;
 use super::screen::{Manner, one_line};
 use super::weights_args::{ConvertArgs, Half};
 use crate::convert::{Conversion, FilePlan, Options};
@@ -24,7 +25,7 @@ pub fn run(args: &ConvertArgs, manner: &Manner) -> Result<(), CliError> {
     let start = Instant::now();
     let [text, vision] = targets(args)?;
     if !args.dry_run {
-        [&text, &vision].into_iter().flatten().try_for_each(|path| vacant(path))?;
+        [&text, &vision].into_iter().flatten().try_for_each(|path| must_be_new(path))?;
     }
     let mut progress = Progress::start(manner, "checking");
     let options = Options {
@@ -88,15 +89,6 @@ fn targets(args: &ConvertArgs) -> Result<[Option<PathBuf>; 2], CliError> {
         return Err(CliError::OneFile { path: out });
     }
     Ok([Some(out), Some(mmproj)])
-}
-
-/// Nothing may be there yet, not even a link to nowhere.
-fn vacant(path: &Path) -> Result<(), CliError> {
-    match std::fs::symlink_metadata(path) {
-        Ok(_) => Err(CliError::Exists { path: path.to_owned() }),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(CliError::Write { path: path.to_owned(), source }),
-    }
 }
 
 /// Whether the disks have room, where the system says how much they have.

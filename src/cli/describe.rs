@@ -30,6 +30,10 @@ pub fn run(args: &DescribeArgs, manner: &Manner) -> Result<(), CliError> {
     };
     let files = many::chosen(&args.files, &args.many, Accepted { documents: false })?;
     if args.each || args.jsonl || args.many.resume.is_some() || args.many.shard.is_some() {
+        if args.media.as_clip {
+            let option = if args.many.shard.is_some() { "--shard" } else { "--resume" };
+            return Err(CliError::EachOfClip { option });
+        }
         return each::run(args, &files, options, manner);
     }
     let files: Vec<PathBuf> = files.into_iter().map(PathBuf::from).collect();

@@ -234,6 +234,28 @@ pub enum CliError {
         /// How many files are looked at.
         files: usize,
     },
+    /// Labels of several pictures, and no folder for them.
+    #[error("--yolo writes a file of labels for each of {files} pictures, which needs a folder: -o DIR")]
+    YoloFolder {
+        /// How many files are looked at.
+        files: usize,
+    },
+    /// A file whose name says that it is something else.
+    #[error("{option} {path}: writes a file that ends with {}", endings(.known))]
+    Ending {
+        /// The option.
+        option: &'static str,
+        /// What it names.
+        path: PathBuf,
+        /// The endings of what it can write.
+        known: &'static [&'static str],
+    },
+    /// Files that were to be one clip, and to be asked about each on its own.
+    #[error("--as-clip makes one clip of all files, but {option} asks about each on its own")]
+    EachOfClip {
+        /// The option.
+        option: &'static str,
+    },
     /// Nothing among what was named.
     #[error("{place}: there is nothing to look at in it")]
     NoneIn {
@@ -426,6 +448,9 @@ impl CliError {
             | CliError::Journal { .. }
             | CliError::NothingToFind
             | CliError::FolderWanted { .. }
+            | CliError::YoloFolder { .. }
+            | CliError::Ending { .. }
+            | CliError::EachOfClip { .. }
             | CliError::NoTime { .. }
             | CliError::OutsideClip { .. }
             | CliError::NoSuchPages { .. }
@@ -476,6 +501,11 @@ impl CliError {
             CliError::Session(e) => session(e),
         }
     }
+}
+
+/// `.png or .html`.
+fn endings(known: &[&str]) -> String {
+    known.iter().map(|ending| format!(".{ending}")).collect::<Vec<_>>().join(" or ")
 }
 
 impl From<ExtractError> for CliError {

@@ -27,6 +27,7 @@ pub fn run(args: &ExtractArgs, manner: &Manner) -> Result<(), CliError> {
     let options = GenerateOptions {
         max_tokens: args.sampling.max_tokens(1024),
         sampling: setup::sampling(&args.sampling, false),
+        lookup: !args.sampling.no_lookup,
         media: setup::picture_options(&args.sizes)?,
         ..GenerateOptions::default()
     };
@@ -82,7 +83,7 @@ impl Job for Extracting<'_> {
 
     fn units(&self, opened: &Opened) -> Result<Vec<Unit>, CliError> {
         let all = Pages::default();
-        opened.pictures(None, self.args.pages.pages.as_ref().unwrap_or(&all))
+        opened.pictures(self.args.frames.every(), self.args.pages.pages.as_ref().unwrap_or(&all))
     }
 
     fn work(&mut self, opened: &Opened, unit: Unit, progress: &mut Progress) -> Result<Filled, CliError> {

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use super::args::{FindArgs, KvKind};
 use super::exit::CliError;
-use super::interrupt::write_whole;
+use super::interrupt::{writable, write_whole};
+use super::many::{ending, out_file};
 use super::progress::Progress;
 use super::report::{Before, memory, model};
 use super::screen::{Manner, one_line};
@@ -37,6 +38,7 @@ pub fn run(args: &FindArgs, manner: &Manner) -> Result<(), CliError> {
         media,
         ..GenerateOptions::default()
     };
+    outputs(args)?;
     let clip = setup::clip(&args.files, &args.media, manner)?;
     let (seconds, (clip, part)) = (clip.seconds, clip.value);
     let engine = setup::engine(&args.model, KvKind::F16, manner)?;
@@ -64,13 +66,22 @@ pub fn run(args: &FindArgs, manner: &Manner) -> Result<(), CliError> {
     } else {
         plain(&found)
     };
-    show(args.out.as_deref(), &text)?;
+    show(out_file(args.out.as_deref()), &text)?;
     if manner.verbose > 0 {
         found.passes.iter().for_each(|pass| manner.note(&in_words(pass)));
         model(&engine, before.load_s, manner);
         memory(&engine, manner);
     }
     Ok(())
+}
+
+/// Checks where things are to go before anything is done.
+fn outputs(args: &FindArgs) -> Result<(), CliError> {
+    if let Some(path) = &args.sheet {
+        ending("--sheet", path, &["png"])?;
+    }
+    let files = [out_file(args.out.as_deref()), args.sheet.as_deref(), args.resume.as_deref()];
+    files.into_iter().flatten().try_for_each(writable)
 }
 
 /// All that a search works with.
@@ -129,10 +140,10 @@ impl Search<'_> {
             model: hex(engine.fingerprint()),
             question: request.question.clone(),
             options: format!(
-                "{part:?} {:?} {media:?} {sampling:?} {max_tokens} {} {:?}",
+                "{part:?} {:?} {media:?} {sampling:?} {max_tokens} {} {}",
                 request.budget,
                 engine.ctx(),
-                engine.language().config().yarn
+                engine.cache_settings()
             ),
         }
     }

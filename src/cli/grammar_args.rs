@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::args::{ManyArgs, ModelArgs, SamplingArgs};
-use super::task_args::{PageArgs, SizeArgs};
+use super::task_args::{FrameArgs, PageArgs, SizeArgs};
 
 /// What an answer has to be.
 #[derive(Debug, Args)]
@@ -25,13 +25,14 @@ pub struct GrammarArgs {
 
 /// `qlens extract`.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("wanted").required(true).args(["schema", "fields"]))]
 pub struct ExtractArgs {
     /// Pictures, PDF documents (an object for each page), and clips with a time (clip.mp4#t=12.5); - reads a picture from
     /// standard input. Folders, quoted patterns ('scans/*.png') and @LIST, a file of names, mean the files in them
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// The JSON schema that every object fits
-    #[arg(long, value_name = "FILE", required_unless_present = "fields", conflicts_with = "fields")]
+    #[arg(long, value_name = "FILE")]
     pub schema: Option<PathBuf>,
     /// A few fields instead, as in "total:number,date:date": text, number, integer, boolean, date, time, datetime, email,
     /// url, or choices such as paid|open; with [] behind it a list, with ? perhaps null
@@ -46,6 +47,9 @@ pub struct ExtractArgs {
     /// Print a table: a header, then a row for each file
     #[arg(long, conflicts_with = "jsonl")]
     pub csv: bool,
+    /// Print JSON: the object alone, and with --evidence the places (this is the default)
+    #[arg(long, conflicts_with_all = ["csv", "jsonl"])]
+    pub json: bool,
     /// Print for each file a JSON object with its name and the object, or the error, on a line of its own
     #[arg(long)]
     pub jsonl: bool,
@@ -64,6 +68,9 @@ pub struct ExtractArgs {
     /// Picture sizes.
     #[command(flatten)]
     pub sizes: SizeArgs,
+    /// A clip's frames.
+    #[command(flatten)]
+    pub frames: FrameArgs,
 }
 
 /// `qlens act`.
@@ -81,6 +88,9 @@ pub struct ActArgs {
     /// What is used: a computer with mouse and keyboard, or a phone with a touchscreen
     #[arg(long, value_name = "DEVICE", value_enum, default_value_t = DeviceKind::Computer)]
     pub device: DeviceKind,
+    /// Print one line of JSON (it is the only form)
+    #[arg(long)]
+    pub json: bool,
     /// The model.
     #[command(flatten)]
     pub model: ModelArgs,

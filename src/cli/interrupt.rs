@@ -4,14 +4,15 @@
 //! doesn't ask: nothing outside of this process holds state, except for files that are being written. Those are
 //! registered here and removed first.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::exit::Exit;
-use crate::media::piped_clips;
+use super::exit::{CliError, Exit};
+use crate::media::{end_programs, piped_clips};
 
 static TALKING: AtomicBool = AtomicBool::new(false);
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -47,6 +48,7 @@ pub fn install() {
 fn end() -> ! {
     // Held until the end: nobody finishes or starts a file after this.
     let files = unfinished();
+    end_programs();
     for file in files.iter().chain(&piped_clips()) {
         let _ = std::fs::remove_file(file);
     }
@@ -96,6 +98,7 @@ impl Unfinished {
     /// # Errors
     /// When the folder is missing or can't be written to.
     pub fn beside(target: &Path) -> io::Result<Unfinished> {
+        let target = linked(target);
         let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
         builder.prefix(".qlens-").suffix(".part");
@@ -106,8 +109,19 @@ impl Unfinished {
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let mut files = unfinished();
-        let file = builder.tempfile_in(folder)?;
+        // The library's words are about the temporary file; people know the one that was to come of it.
+        let file = builder.tempfile_in(folder).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                io::Error::new(e.kind(), format!("there is no folder {}; make it first", folder.display()))
+            }
+            kind if e.get_ref().is_some() => kind.into(),
+            _ => e,
+        })?;
         files.insert(file.path().to_path_buf());
+        // A file that is replaced stays as private as it was.
+        if let Ok(old) = std::fs::metadata(&target) {
+            file.as_file().set_permissions(old.permissions())?;
+        }
         let registered = Registered(file.path().to_path_buf());
         Ok(Unfinished { file, _registered: registered })
     }
@@ -117,7 +131,7 @@ impl Unfinished {
     /// # Errors
     /// When the contents can't be brought to the disk, or the file not be renamed.
     pub fn finish(self, target: &Path) -> io::Result<()> {
-        self.finish_by(|file| file.persist(target))
+        self.finish_by(|file| file.persist(linked(target)))
     }
 
     /// Makes it the file `target`, which is new.
@@ -141,6 +155,15 @@ impl Unfinished {
     }
 }
 
+/// The file that a link leads to: it is what is replaced, and the link stays.
+fn linked(target: &Path) -> Cow<'_, Path> {
+    match target.is_symlink().then(|| std::fs::canonicalize(target)) {
+        Some(Ok(file)) => file.into(),
+        // No link, or one that leads nowhere.
+        _ => target.into(),
+    }
+}
+
 impl Write for Unfinished {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write(bytes)
@@ -149,6 +172,20 @@ impl Write for Unfinished {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+/// Whether a file can be written under this name: asked before long work, and nothing is left behind.
+///
+/// # Errors
+/// Its folder is missing or takes no files, or the name is a folder's.
+pub fn writable(path: &Path) -> Result<(), CliError> {
+    let answer = match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(io::Error::new(io::ErrorKind::IsADirectory, "is a folder; name a file")),
+        // A device or a pipe.
+        Ok(found) if !found.is_file() => Ok(()),
+        _ => Unfinished::beside(path).map(drop),
+    };
+    answer.map_err(|source| CliError::Write { path: path.to_path_buf(), source })
 }
 
 /// Writes a whole file: it has its name only when it is complete, and one that was there is replaced by then.
@@ -170,6 +207,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_can_be_written_is_told_before_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let within = |name: &str| folder.path().join(name);
+        writable(&within("new.md")).expect("it may be made");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0, "something is left");
+        std::fs::write(within("old.md"), "old").expect("written");
+        writable(&within("old.md")).expect("it may be replaced");
+        assert_eq!(std::fs::read(within("old.md")).expect("there"), b"old");
+        for name in [folder.path().to_path_buf(), within("none/new.md"), within("old.md/new.md")] {
+            let told = writable(&name).expect_err("refused").to_string();
+            assert!(told.starts_with(&format!("{}: ", name.display())), "{told}");
+            assert!(told.contains("is a folder") || told.contains("there is no folder"), "{told}");
+            assert!(!told.contains(".part"), "{told}");
+        }
+    }
+
+    #[test]
     fn an_unfinished_file_disappears_and_a_finished_one_has_its_name() {
         let folder = tempfile::tempdir().expect("a folder");
         let target = folder.path().join("out.bin");
@@ -184,6 +238,18 @@ mod tests {
         file.finish(&target).expect("renamed");
         assert_eq!(count(), 1);
         assert_eq!(std::fs::read(&target).expect("there"), b"whole");
-        assert!(unfinished().is_empty());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::{PermissionsExt, symlink};
+            std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o600)).expect("changed");
+            std::fs::create_dir(folder.path().join("other")).expect("made");
+            let link = folder.path().join("other/link");
+            symlink(&target, &link).expect("made");
+            write_whole(&link, b"again").expect("written");
+            assert!(link.is_symlink() && std::fs::read(&target).expect("there") == b"again", "the link stays");
+            let mode = std::fs::metadata(&target).expect("there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "it stays as private as it was");
+        }
+        assert!(!unfinished().iter().any(|file| file.starts_with(folder.path())));
     }
 }

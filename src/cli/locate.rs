@@ -102,7 +102,7 @@ impl Job for Locating<'_> {
     }
 
     fn units(&self, opened: &Opened) -> Result<Vec<Unit>, CliError> {
-        opened.pictures(self.args.fps.map(|fps| 1.0 / f64::from(fps)), &Pages::default())
+        opened.pictures(self.args.frames.every(), &Pages::default())
     }
 
     fn work(&mut self, opened: &Opened, unit: Unit, progress: &mut Progress) -> Result<Looked, CliError> {

@@ -60,7 +60,7 @@ pub use reference::reference;
 pub fn main() -> ExitCode {
     interrupt::install();
     let settled = Settings::load();
-    let (cli, settings) = match parse(settled) {
+    let (cli, settings, at_best) = match parse(settled) {
         Ok(parsed) => parsed,
         Err(said) => return said,
     };
@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
         Command::Man(args) => pages::man(args),
     };
     let exit = match done {
-        Ok(()) => Exit::Done,
+        Ok(()) => at_best,
         Err(error) => {
             let exit = error.exit();
             if exit != Exit::Done {
@@ -105,14 +105,15 @@ pub fn main() -> ExitCode {
 }
 
 /// The arguments, with the settings as their defaults; or the code to end with when help was asked for or something can't
-/// be understood. Settings that can't be used don't keep the help from being read.
-fn parse(settled: Result<Settings, SettingsError>) -> Result<(Cli, Settings), ExitCode> {
+/// be understood. Settings that can't be used don't keep the help from being read, nor the commands that show and mend
+/// them from running; with them comes what a run can end with at best.
+fn parse(settled: Result<Settings, SettingsError>) -> Result<(Cli, Settings, Exit), ExitCode> {
     let plain = std::env::args_os().any(|arg| arg == "--no-color");
     let command = || Cli::command().color(if plain { ColorChoice::Never } else { ColorChoice::Auto });
-    let applied = settled.and_then(|settings| Ok((settings.apply(command())?, settings)));
-    let (command, settings) = match applied {
-        Ok((command, settings)) => (command, Ok(settings)),
-        Err(e) => (command(), Err(e)),
+    let (command, settings) = match settled.map(|settings| (settings.apply(command()), settings)) {
+        Ok((Ok(command), settings)) => (command, Ok(settings)),
+        Ok((Err(e), settings)) => (command(), Err((e, Some(settings)))),
+        Err(e) => (command(), Err((e, None))),
     };
     let cli = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|said| {
         if said.use_stderr() {
@@ -126,12 +127,16 @@ fn parse(settled: Result<Settings, SettingsError>) -> Result<(Cli, Settings), Ex
             Exit::Done.into()
         }
     })?;
-    let settings = settings.map_err(|e| {
-        let e = CliError::Settings(e);
-        Manner::new(false, 0, cli.talk.no_color).error(&exit::in_words(&e));
-        ExitCode::from(e.exit())
-    })?;
-    Ok((cli, settings))
+    let (e, kept) = match settings {
+        Ok(settings) => return Ok((cli, settings, Exit::Done)),
+        Err((e, kept)) => (CliError::Settings(e), kept),
+    };
+    Manner::new(false, 0, cli.talk.no_color).error(&exit::in_words(&e));
+    match (&cli.command, kept) {
+        (Command::Config(_), Some(settings)) => Ok((cli, settings, e.exit())),
+        (Command::Default(_), Some(settings)) => Ok((cli, settings, Exit::Done)),
+        _ => Err(e.exit().into()),
+    }
 }
 
 fn inspect_command(args: &args::InspectArgs) -> Result<(), CliError> {

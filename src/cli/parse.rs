@@ -98,7 +98,7 @@ impl Job for Parsing<'_> {
     }
 
     fn units(&self, opened: &Opened) -> Result<Vec<Unit>, CliError> {
-        opened.pictures(None, &self.args.pages.pages.clone().unwrap_or_default())
+        opened.pictures(self.args.frames.every(), &self.args.pages.pages.clone().unwrap_or_default())
     }
 
     fn work(&mut self, opened: &Opened, unit: Unit, progress: &mut Progress) -> Result<Looked, CliError> {

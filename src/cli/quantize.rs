@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::args::QuantizeArgs;
 use super::exit::CliError;
-use super::interrupt::Unfinished;
+use super::interrupt::{Unfinished, writable};
 use super::memory::{human_bytes, peak_resident_bytes};
 use super::progress::Progress;
 use super::screen::{Manner, one_line, write_json};
@@ -60,14 +60,15 @@ pub fn run(args: &QuantizeArgs, manner: &Manner) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Refuses to write over a file.
+/// Refuses to write over a file, or where none can be.
 ///
 /// # Errors
-/// There is one.
+/// There is one, or its folder takes none.
 pub fn must_be_new(path: &Path) -> Result<(), CliError> {
     match path.symlink_metadata() {
+        // Not even a link to nowhere.
         Ok(_) => Err(CliError::Exists { path: path.to_owned() }),
-        Err(_) => Ok(()),
+        Err(_) => writable(path),
     }
 }
 

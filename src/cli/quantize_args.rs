@@ -11,26 +11,31 @@ use crate::quantize::Mix;
 
 /// What the help ends with.
 pub const AFTER_HELP: &str = "\
-TYPE is one of llama.cpp's names, and means the same as there: most tensors get the type, some a better one.
+TYPE is one of llama.cpp's names, and means the same as there: most tensors get the type, some a
+better one.
   F32 F16 BF16
-  Q8_0 Q6_K Q5_K_M Q5_K_S Q5_1 Q5_0 Q4_K_M Q4_K_S Q4_1 Q4_0 Q3_K_L Q3_K_M Q3_K_S Q2_K Q2_K_S Q2_0 Q1_0
-  IQ4_NL IQ4_XS IQ3_M IQ3_S IQ3_XS IQ3_XXS IQ2_M IQ2_S IQ2_XS IQ2_XXS IQ1_M IQ1_S TQ2_0 TQ1_0 MXFP4_MOE NVFP4
-Q4_K_M is a good start; Q8_0 loses next to nothing. IQ3_XXS and everything of fewer bits needs an importance matrix. The IQ,
-TQ and FP4 types and Q1_0 and Q2_0 run slower here than the others. For an mmproj file, take F16 or Q8_0.
+  Q8_0 Q6_K Q5_K_M Q5_K_S Q5_1 Q5_0 Q4_K_M Q4_K_S Q4_1 Q4_0
+  Q3_K_L Q3_K_M Q3_K_S Q2_K Q2_K_S Q2_0 Q1_0
+  IQ4_NL IQ4_XS IQ3_M IQ3_S IQ3_XS IQ3_XXS IQ2_M IQ2_S IQ2_XS IQ2_XXS IQ1_M IQ1_S
+  TQ2_0 TQ1_0 MXFP4_MOE NVFP4
+Q4_K_M is a good start; Q8_0 loses next to nothing. IQ3_XXS and everything of fewer bits needs an
+importance matrix. The IQ, TQ and FP4 types and Q1_0 and Q2_0 run slower here than the others. For
+an mmproj file, take F16 or Q8_0.
 
 Examples:
   qlens quantize model-f16.gguf model-q4_k_m.gguf Q4_K_M
   qlens quantize model-f16.gguf model-iq3_xxs.gguf IQ3_XXS --imatrix imatrix.gguf
   qlens quantize mmproj-f16.gguf mmproj-q8_0.gguf Q8_0
   qlens quantize model-f16.gguf out.gguf Q4_K_M --dry-run        # only tells types and sizes
-  qlens quantize model-f16.gguf out.gguf Q4_K_M --tensor-type attn_v=q8_0 --tensor-type blk.0.=q6_k";
+  qlens quantize model-f16.gguf out.gguf Q4_K_M --tensor-type attn_v=q8_0";
 
 /// What the help of `imatrix` ends with.
 pub const IMATRIX_AFTER_HELP: &str = "\
-The model is asked every question about every picture or clip (without those, the questions alone), and what its matrices are
-multiplied with on the way is added up: in quantizing, columns that are used strongly get the smaller errors. Take a model
-of full precision, pictures and questions of the kind that it will be used for, some dozens of them. The file is in
-llama.cpp's format.
+The model is asked every question about every picture or clip (without those, the questions
+alone), and what its matrices are multiplied with on the way is added up: in quantizing, columns
+that are used strongly get the smaller errors. Take a model of full precision, pictures and
+questions of the kind that it will be used for, some dozens of them. The file is in llama.cpp's
+format.
 
 Examples:
   qlens imatrix -m model-f16.gguf photos/*.jpg --prompts questions.txt -o imatrix.gguf

@@ -25,3 +25,18 @@ fn section(page: &mut String, command: &mut clap::Command) {
     let help: Vec<&str> = help.lines().map(str::trim_end).collect();
     page.push_str(&format!("\n## {name}\n\n```text\n{}\n```\n", help.join("\n").trim_end()));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_help_ends_with_is_not_broken_anew() {
+        let root = Cli::command();
+        for command in root.get_subcommands().chain([&root]) {
+            let ending = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let long: Vec<&str> = ending.lines().filter(|line| line.chars().count() > 100).collect();
+            assert!(long.is_empty(), "{}: {long:?}", command.get_name());
+        }
+    }
+}

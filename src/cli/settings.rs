@@ -87,6 +87,14 @@ pub enum SettingsError {
         /// Why.
         source: io::Error,
     },
+    /// The file can't be written.
+    #[error("{path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The file isn't TOML.
     #[error("{path}: {problem}")]
     Toml {
@@ -120,7 +128,7 @@ impl Settings {
     /// Reads the file (`$QLENS_CONFIG`, else `qlens/config.toml` in the config folder) and the environment.
     ///
     /// # Errors
-    /// The file can't be read, or isn't TOML.
+    /// The file can't be read, or isn't TOML; or a variable isn't text.
     pub fn load() -> Result<Settings, SettingsError> {
         let named = std::env::var_os("QLENS_CONFIG").map(PathBuf::from);
         let file = match named {
@@ -137,7 +145,11 @@ impl Settings {
             }
         }
         for key in &KEYS {
-            let Some(value) = std::env::var(key.variable).ok().filter(|v| !v.is_empty()) else { continue };
+            let Some(value) = std::env::var_os(key.variable).filter(|v| !v.is_empty()) else { continue };
+            let value = value.into_string().map_err(|_| SettingsError::Value {
+                place: format!("${}", key.variable),
+                problem: "is not UTF-8 text".to_owned(),
+            })?;
             settings.values.retain(|s| s.key != key);
             settings.values.push(Setting { key, value, origin: Origin::Environment });
         }
@@ -249,10 +261,11 @@ impl Settings {
             Some(value) => page[name] = toml_edit::value(value),
             None => drop(page.remove(name)),
         }
+        let unwritten = |source| SettingsError::Write { path: path.to_path_buf(), source };
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(io)?;
+            std::fs::create_dir_all(folder).map_err(unwritten)?;
         }
-        super::interrupt::write_whole(path, page.to_string().as_bytes()).map_err(io)
+        super::interrupt::write_whole(path, page.to_string().as_bytes()).map_err(unwritten)
     }
 }
 

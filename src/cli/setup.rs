@@ -172,6 +172,7 @@ pub fn engine(args: &ModelArgs, kv_default: KvKind, manner: &Manner) -> Result<T
          qwen2.5-vl-3b`, then `-m qwen2.5-vl-3b` (or $QLENS_MODEL, or `qlens default`)",
         demo.name
     ));
+    options.model = demo.name.into();
     timed(|| {
         let model = Gguf::from_static(demo.name, demo.model)?;
         let mmproj = match &options.mmproj {

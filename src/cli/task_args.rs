@@ -50,10 +50,9 @@ pub struct LocateArgs {
     /// Picture sizes.
     #[command(flatten)]
     pub sizes: SizeArgs,
-    /// Frames per second, of a clip or a part of one
-    #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = parse_positive,
-          help_heading = "Pictures and clips")]
-    pub fps: Option<f32>,
+    /// A clip's frames.
+    #[command(flatten)]
+    pub frames: FrameArgs,
 }
 
 /// The ways to print places.
@@ -124,6 +123,9 @@ pub struct ParseArgs {
     /// Picture sizes.
     #[command(flatten)]
     pub sizes: SizeArgs,
+    /// A clip's frames.
+    #[command(flatten)]
+    pub frames: FrameArgs,
 }
 
 /// Which pages of documents, and how they are drawn.
@@ -168,6 +170,22 @@ pub enum Annotated {
     Png,
     /// A page for browsers: the layout beside the original
     Html,
+}
+
+/// Which frames of clips are looked at as pictures.
+#[derive(Debug, Args)]
+pub struct FrameArgs {
+    /// Frames per second, of a clip or a part of one
+    #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = parse_positive,
+          help_heading = "Pictures and clips")]
+    pub fps: Option<f32>,
+}
+
+impl FrameArgs {
+    /// Seconds from one frame to the next, where that was said.
+    pub fn every(&self) -> Option<f64> {
+        self.fps.map(|fps| 1.0 / f64::from(fps))
+    }
 }
 
 /// How large the model sees pictures.

@@ -8,7 +8,7 @@ use safetensors::tensor::{TensorView, serialize};
 
 use super::args::{KvKind, TraceArgs};
 use super::exit::CliError;
-use super::interrupt::write_whole;
+use super::interrupt::{writable, write_whole};
 use super::progress::Progress;
 use super::screen::Manner;
 use super::{report, setup};
@@ -22,6 +22,7 @@ const MAX_LOGITS_BYTES: usize = 4 << 30;
 /// # Errors
 /// See [`CliError`].
 pub fn run(args: &TraceArgs, manner: &Manner) -> Result<(), CliError> {
+    writable(&args.out)?;
     let media_options = setup::media_options(&args.media)?;
     let media = setup::media(args.file.as_slice(), &args.media, manner)?;
     // F32: the comparison is about the arithmetic, not about what an F16 cache rounds away.

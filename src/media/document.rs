@@ -3,12 +3,13 @@
 //! A PDF is a program for a large machine; poppler is a well-kept one. It runs as a process of its own (`pdfinfo`,
 //! `pdftoppm`), which is ended where it takes too long, and what it draws is read like any other picture.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::{Arc, OnceLock};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ use super::source::{FileData, Limits, Source, open};
 const LONGEST: Duration = Duration::from_secs(120);
 /// Pixels along the longer side of a page at most.
 const MAX_SIDE: f64 = 10_000.0;
+/// Pages of a document at most.
+const MAX_PAGES: usize = 1_000_000;
 /// Bytes of what the programs say that are read.
 const MAX_SAID: u64 = 1 << 20;
 /// Points in an inch: PDF's unit of length.
@@ -94,7 +97,8 @@ impl Document {
         let longer = longer_side(&said(pdfinfo(&self.file, Some(number)))?);
         let page = number.to_string();
         let mut command = Command::new("pdftoppm");
-        command.args(["-png", "-f", &page, "-l", &page]);
+        // The part of the page that viewers show, and the one whose size `pdfinfo` tells.
+        command.args(["-png", "-cropbox", "-f", &page, "-l", &page]);
         // Both bound the picture: a page may claim to be miles long.
         match longer.map(|points| points / POINTS * dpi).filter(|side| *side < MAX_SIDE) {
             Some(_) => command.arg("-r").arg(format!("{dpi}")),
@@ -130,14 +134,25 @@ fn said(command: Command) -> Result<String, MediaProblem> {
 }
 
 fn pages(file: &OsStr) -> Result<usize, MediaProblem> {
-    let said = said(pdfinfo(file, None))?;
-    let count = said.lines().find_map(|line| line.strip_prefix("Pages:")).and_then(|n| n.trim().parse().ok());
-    count.filter(|&n| n > 0).ok_or_else(|| MediaProblem::DocumentDamaged { detail: "it has no pages".to_owned() })
+    let damaged = |detail: String| MediaProblem::DocumentDamaged { detail };
+    match counted(&said(pdfinfo(file, None))?) {
+        None | Some(0) => Err(damaged("it has no pages".to_owned())),
+        Some(n) if n > MAX_PAGES => Err(damaged(format!("it claims to have {n} pages, more than {MAX_PAGES}"))),
+        Some(n) => Ok(n),
+    }
 }
 
-/// Points along the longer side of the page whose size `pdfinfo` tells: `Page    3 size:  595 x 842 pts (A4)`.
+/// The number of pages that `pdfinfo` tells. The document's own words (title, author) come before it, lines that look like
+/// this one among them: so it is the last.
+fn counted(said: &str) -> Option<usize> {
+    said.lines().rev().find_map(|line| line.strip_prefix("Pages:"))?.trim().parse().ok()
+}
+
+/// Points along the longer side of the page whose size `pdfinfo` tells: `Page    3 size:  595 x 842 pts (A4)`. Like the
+/// number of pages, the last.
 fn longer_side(said: &str) -> Option<f64> {
-    let line = said.lines().find(|line| line.starts_with("Page") && line.contains(" size:") && line.contains(" x "))?;
+    let line =
+        said.lines().rfind(|line| line.starts_with("Page") && line.contains(" size:") && line.contains(" x "))?;
     let (_, size) = line.split_once(" size:")?;
     let sides = size.split_whitespace().filter_map(|word| word.parse::<f64>().ok()).filter(|side| *side > 0.0);
     sides.take(2).reduce(f64::max)
@@ -149,22 +164,13 @@ fn run(mut command: Command) -> Result<Vec<u8>, MediaProblem> {
     let (mut out, mut err) = (tempfile::tempfile()?, tempfile::tempfile()?);
     command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(err.try_clone()?);
     let program = command.get_program().to_string_lossy().into_owned();
-    let mut child = command.spawn().map_err(|error| match error.kind() {
+    let child = Running::start(command).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => MediaProblem::NoPoppler { program: program.clone() },
         _ => error.into(),
     })?;
-    let began = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if began.elapsed() > LONGEST {
-            let _ = child.kill();
-            let _ = child.wait();
-            let detail = format!("{program} wasn't done after {} seconds", LONGEST.as_secs());
-            return Err(MediaProblem::DocumentDamaged { detail });
-        }
-        thread::sleep(Duration::from_millis(5));
+    let Some(status) = child.wait(LONGEST)? else {
+        let detail = format!("{program} wasn't done after {} seconds", LONGEST.as_secs());
+        return Err(MediaProblem::DocumentDamaged { detail });
     };
     out.rewind()?;
     err.rewind()?;
@@ -183,6 +189,56 @@ fn run(mut command: Command) -> Result<Vec<u8>, MediaProblem> {
     Ok(bytes)
 }
 
+/// The programs that run now.
+static RUNNING: Mutex<BTreeMap<u32, Child>> = Mutex::new(BTreeMap::new());
+
+fn running() -> MutexGuard<'static, BTreeMap<u32, Child>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends the programs that draw pages: for whoever ends this one meanwhile.
+pub fn end_programs() {
+    running().values_mut().for_each(|child| drop(child.kill()));
+}
+
+/// A program that is ended when nobody waits for it any more.
+struct Running(u32);
+
+impl Running {
+    fn start(mut command: Command) -> io::Result<Running> {
+        // Held from before it runs, so that none is missed.
+        let mut running = running();
+        let child = command.spawn()?;
+        let id = child.id();
+        running.insert(id, child);
+        Ok(Running(id))
+    }
+
+    /// How it ended, or `None` where it takes longer.
+    fn wait(&self, longest: Duration) -> io::Result<Option<ExitStatus>> {
+        let began = Instant::now();
+        while began.elapsed() <= longest {
+            let ended = running().get_mut(&self.0).map(Child::try_wait).transpose()?.flatten();
+            if ended.is_some() {
+                return Ok(ended);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(None)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Not within the lock: waiting may take a while.
+        let child = running().remove(&self.0);
+        if let Some(mut child) = child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +249,15 @@ mod tests {
         assert_eq!(longer_side(said), Some(841.89));
         assert_eq!(longer_side("Page size:      612 x 792 pts (letter)\n"), Some(792.0));
         assert_eq!(longer_side("Pages: 3\n"), None);
+    }
+
+    #[test]
+    fn what_a_title_says_is_not_believed() {
+        let said = "Title:  Bill\nPages:  3000000000\nPage 1 size: 10 x 10 pts\nPages:           2\nEncrypted:       no\n\
+                    Page    1 size:  7200 x 100 pts\nPage    1 rot:   0\nFile size: 9 bytes\n";
+        assert_eq!(counted(said), Some(2));
+        assert_eq!(longer_side(said), Some(7200.0));
+        assert_eq!(counted("Title: none\n"), None);
     }
 
     #[test]
@@ -215,5 +280,16 @@ mod tests {
         assert!(said.contains("password"), "{said}");
         let missing = run(Command::new("no-such-program-here")).expect_err("missing").to_string();
         assert!(missing.contains("poppler-utils") && missing.contains("no-such-program-here"), "{missing}");
+        // In the same test, for it ends all that run.
+        let mut command = Command::new("sleep");
+        command.arg("600");
+        let child = Running::start(command).expect("it starts");
+        assert_eq!(child.wait(Duration::from_millis(20)).expect("asked"), None);
+        end_programs();
+        let status = child.wait(Duration::from_secs(60)).expect("asked");
+        assert!(status.is_some_and(|status| !status.success()), "{status:?}");
+        let id = child.0;
+        drop(child);
+        assert!(!running().contains_key(&id));
     }
 }

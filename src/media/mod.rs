@@ -31,7 +31,7 @@ mod sniff;
 mod source;
 mod timeline;
 
-pub use document::Document;
+pub use document::{Document, end_programs};
 pub use error::{MediaError, MediaErrorKind, MediaProblem};
 pub use frames::{ClipFrames, ClipGroups, DecodeAhead, FrameGroup, Stills};
 pub use medium::Medium;

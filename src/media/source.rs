@@ -279,7 +279,7 @@ mod tests {
         let line = document.kind().expect_err("a document").to_string();
         assert_eq!(
             line,
-            "a.pdf: is a PDF document, which can't be read here; convert it to pictures of its pages, or let `qlens parse` read it"
+            "a.pdf: is a PDF document, which can't be read here; convert it to pictures of its pages, or name its file to `qlens parse`"
         );
         let text = folder.path().join("text.jpg");
         std::fs::write(&text, b"hello, world").expect("writable");

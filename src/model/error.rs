@@ -42,7 +42,15 @@ pub enum ModelError {
         /// What the hyperparameters ask for.
         wanted: Vec<usize>,
     },
-    /// A tensor is stored in a type that has no kernel.
+    /// A matrix is stored in a type that has no kernel.
+    #[error("{file}: {source}")]
+    NoKernel {
+        /// The file.
+        file: String,
+        /// The tensor, its type, and those that have kernels.
+        source: KernelError,
+    },
+    /// A vector is stored in a type that has no kernel.
     #[error("{file}: tensor `{tensor}` has type {found}; {supported}")]
     TensorType {
         /// The file.

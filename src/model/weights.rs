@@ -2,6 +2,7 @@
 
 use super::{Compute, ModelError};
 use crate::gguf::{Gguf, Tensor};
+use crate::kernels::KernelError;
 use crate::quant;
 
 /// A weight matrix with its optional bias.
@@ -64,10 +65,17 @@ impl<C: Compute> Loader<'_, C> {
 
     /// A tensor as a matrix, in the precision that is wanted.
     pub fn take(&mut self, tensor: &Tensor) -> Result<C::Matrix, ModelError> {
-        match self.precision {
+        let taken = match self.precision {
             Precision::Exact => self.compute.matrix(tensor),
             Precision::Int8 => self.compute.matrix_in_eight_bits(tensor),
-        }
+        };
+        taken.map_err(|e| match e {
+            // It is the file's fault, which kernels don't know.
+            ModelError::Kernel(source @ KernelError::MatrixType { .. }) => {
+                ModelError::NoKernel { file: self.file(), source }
+            }
+            e => e,
+        })
     }
 
     /// A vector, as f32 whatever its type in the file.

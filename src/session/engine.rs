@@ -205,8 +205,8 @@ impl Engine {
         types
     }
 
-    /// What the contents of a KV cache depend on beside the weights.
-    pub(super) fn cache_settings(&self) -> String {
+    /// What the contents of a KV cache depend on beside the weights, and with them all answers.
+    pub fn cache_settings(&self) -> String {
         format!("{:?} {:?} {:?}", self.kv_type, self.yarn, self.vision_precision)
     }
 

@@ -26,7 +26,9 @@ pub enum StoreError {
     #[error("HF_HUB_OFFLINE is set, so nothing is fetched; `qlens list` shows what is there already")]
     Offline,
     /// The hub's address is none.
-    #[error("HF_ENDPOINT is `{found}`, not an address that begins with https:// or http://")]
+    #[error(
+        "the hub's address (--endpoint, or HF_ENDPOINT) is `{found}`, which doesn't begin with https:// or http://"
+    )]
     Endpoint {
         /// What it is.
         found: String,

@@ -129,4 +129,47 @@ fn questions_that_are_not_text_are_65() {
 fn a_place_that_can_not_be_written_to_is_74() {
     let args = with_model(&["trace", "-p", "Hello", "-o", "/no/such/folder/out.safetensors"]);
     run(args).fails(74, &["/no/such/folder/out.safetensors"]);
+    // It is told before anything is computed, about the file that was named.
+    let picture = picture();
+    for words in [
+        &["imatrix", "-p", "Hello", "-o", "/no/such/folder/out"][..],
+        &["locate", "x", &picture, "-o", "/no/such/folder/out"],
+        &["locate", "x", &picture, "--annotate", "/no/such/folder/out.png"],
+        &["parse", &picture, "-o", "/no/such/folder/out.md"],
+        &["parse", &picture, "--json", "-o", "/no/such/folder/out"],
+        &["quantize", &picture, "/no/such/folder/out", "q8_0"],
+    ] {
+        let said = if words[0] == "quantize" { run(words) } else { run(with_model(words)) };
+        said.fails(74, &["/no/such/folder/out", "there is no folder /no/such/folder"]);
+        assert!(!said.stderr.contains(".part"), "{said:?}");
+    }
+    let folder = scratch();
+    let here = folder.path().display().to_string();
+    run(with_model(&["parse", &picture, "--json", "-o", &here])).fails(74, &[&here, "is a folder"]);
+}
+
+#[test]
+fn an_ending_that_says_something_else_is_refused() {
+    let folder = scratch();
+    let other = folder.path().join("marked.jpg").display().to_string();
+    let picture = picture();
+    run(with_model(&["locate", "x", &picture, "--annotate", &other])).fails(2, &["--annotate", &other, ".png"]);
+    run(with_model(&["parse", &picture, "--annotate", &other])).fails(2, &[&other, ".png or .html"]);
+}
+
+#[test]
+fn a_matrix_without_a_kernel_is_65_and_names_the_file() {
+    let mut model = fs::read(reference("tiny-tied/model-q8_0.gguf")).expect("readable");
+    // The tensor's entry: its name, how many dimensions, those, and the type.
+    let name = b"blk.0.attn_q.weight";
+    let at = model.windows(name.len()).position(|bytes| bytes == name).expect("it has one") + name.len();
+    let ty = at + 4 + 2 * 8;
+    assert_eq!(model[ty..ty + 4], 8_u32.to_le_bytes(), "Q8_0");
+    // I8 takes less room than Q8_0: all else in the file stays as it is.
+    model[ty..ty + 4].copy_from_slice(&24_u32.to_le_bytes());
+    let folder = scratch();
+    let file = folder.path().join("whole.gguf");
+    fs::write(&file, model).expect("written");
+    let said = run(["chat", "-p", "x", "-m", &file.display().to_string()]);
+    said.fails(65, &["whole.gguf", "blk.0.attn_q.weight", "I8", "no kernel"]);
 }

@@ -77,11 +77,26 @@ fn what_is_done_is_not_done_again_whatever_it_is_called() {
     assert_eq!([&answers(&again)[0], &answers(&again)[3]], [&answers(&first)[0], &answers(&first)[1]]);
     // Another question is another run, and so is another command.
     describe(&[&words[..], &["-p", "Else?"]].concat()).fails(2, &["another question", "state.jsonl"]);
-    describe(&[&words[..], &["--temp", "1"]].concat()).fails(2, &["another set of options"]);
+    for other in [&["--temp", "1"][..], &["--kv-type", "f32"], &["--vision-precision", "exact"]] {
+        describe(&[&words[..], other].concat()).fails(2, &["another set of options"]);
+    }
     run(with_model(&["locate", "x", &here("a.png"), "--resume", &state])).fails(2, &["another command"]);
     let other = here("notes.txt");
     describe(&[&here("a.png"), "--resume", &other]).fails(2, &["not a --resume file"]);
     assert_eq!(fs::read_to_string(&other).expect("there"), "no picture");
+}
+
+#[test]
+fn what_is_about_all_files_together_goes_with_nothing_that_is_about_each() {
+    let folder = place();
+    let file = folder.path().join("a.png").display().to_string();
+    let state = folder.path().join("state").display().to_string();
+    for each in [&["--resume", &state][..], &["--shard", "1/1"], &["--each"], &["--jsonl"]] {
+        let said = |option: &'static str| describe(&[&[file.as_str(), option], each].concat());
+        assert_eq!(said("--json").code, Some(2), "{each:?}");
+        assert!(said("--as-clip").stderr.contains("--as-clip"), "{each:?}");
+        assert_eq!(said("--as-clip").code, Some(2), "{each:?}");
+    }
 }
 
 #[test]

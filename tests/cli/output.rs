@@ -201,6 +201,10 @@ fn a_script_of_turns_takes_commands() {
     assert_eq!(answers[1]["media"], answers[0]["media"], "what was shown is shown with the next question");
     run_with_input(with_model(&["chat"]), b"/undo\n").fails(2, &["nothing has been asked"]);
     run_with_input(with_model(&["chat"]), b"/image\n").fails(2, &["/image takes PATH"]);
+    // What comes next was for the other model.
+    run_with_input(with_model(&["chat"]), b"/model no-such-model\nHello\n").fails(69, &["no-such-model"]);
+    run_with_input(with_model(&["chat"]), b"/set max-tokens 0\n").fails(2, &["at least 1"]);
+    run_with_input(with_model(&["chat"]), b"/set temp 11\n").fails(2, &["0 to 10"]);
     run_with_input(with_model(&["chat"]), b"/load no-such-file\n").fails(66, &["no-such-file"]);
     run_with_input(with_model(&["chat"]), format!("/load '{picture}'\n").as_bytes()).fails(65, &["no conversation"]);
 }

@@ -115,6 +115,21 @@ fn a_page_in_each_form() {
 }
 
 #[test]
+fn json_goes_into_a_file_of_any_name() {
+    let place = Place::new();
+    let answer = answer(&place.resized());
+    // A name without an ending is a folder for everything else.
+    let out = place.path("result");
+    let said = place.with_answer(&[&place.file], &answer, &["--json", "-o", &out, "-q"]);
+    assert_eq!((said.code, said.stdout.as_str()), (Some(0), ""), "{said:?}");
+    let written: Value = serde_json::from_str(&fs::read_to_string(&out).expect("a file")).expect("JSON");
+    assert_eq!(written["files"].as_array().map(Vec::len), Some(1));
+    // As elsewhere, - is standard output.
+    let said = place.with_answer(&[&place.file], &answer, &["--json", "-o", "-", "-q"]);
+    assert!(said.answer().starts_with('{'), "{said:?}");
+}
+
+#[test]
 fn damage_in_the_answer_is_told() {
     let place = Place::new();
     let said = place.with_answer(&[&place.file], "```html\n<p data-bbox=\"1 2 30 40\">a<p data-bbox=\"1 2\">b", &[]);

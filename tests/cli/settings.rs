@@ -67,12 +67,20 @@ fn unknown_keys_are_told_and_bad_values_refused() {
     said.answer();
     assert!(said.stderr.contains("`thread` means nothing; did you mean `threads`?"), "{said:?}");
     assert!(said.stderr.contains("`colours` means nothing"), "{said:?}");
-    run("threads = 0\n", &["config"]).fails(65, &["my.toml: `threads`", "1..=1024"]);
-    run("no-color = 3\n", &["config"]).fails(65, &["my.toml: `no-color`", "neither true nor false"]);
+    run("threads = 0\n", &["list"]).fails(65, &["my.toml: `threads`", "1..=1024"]);
+    run("no-color = 3\n", &["list"]).fails(65, &["my.toml: `no-color`", "neither true nor false"]);
+    let said = run("threads = 0\n", &["config"]);
+    assert_eq!(said.code, Some(65), "{said:?}");
+    assert!(said.stderr.contains("1..=1024"), "{said:?}");
+    assert!(
+        said.stdout.lines().any(|l| l.starts_with("threads") && l.contains("my.toml")),
+        "it says from where: {said:?}"
+    );
+    assert_eq!(run("threads = 0\n", &["default", "--clear"]).code, Some(0), "what mends a file works");
     run("threads = [1]\n", &["config"]).fails(65, &["my.toml: `threads`", "a number"]);
     run("threads = 3\nthreads 4\n", &["config"]).fails(65, &["my.toml", "line 2"]);
     assert_eq!(run("threads = \n", &["--help"]).code, Some(0), "the help can be read whatever the file says");
-    let said = home.qlens().args(["config"]).env("QLENS_THREADS", "many").output().expect("starts");
+    let said = home.qlens().args(["list"]).env("QLENS_THREADS", "many").output().expect("starts");
     Run::from(said).fails(65, &["$QLENS_THREADS", "many"]);
     assert_eq!(run("no-color = true\n", &["list"]).code, Some(0));
 }

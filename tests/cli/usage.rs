@@ -48,6 +48,15 @@ fn values_out_of_range_are_named_with_what_is_allowed() {
 }
 
 #[test]
+fn one_of_two_ways_to_say_what_is_wanted_is_asked_for() {
+    for words in [&["extract", "a.png"][..], &["extract", "a.png", "--schema", "s.json", "--fields", "a:text"]] {
+        let said = run(words);
+        assert_eq!(said.code, Some(2), "{said:?}");
+        assert!(said.stderr.contains("--schema") && said.stderr.contains("--fields"), "{said:?}");
+    }
+}
+
+#[test]
 fn pixel_bounds_that_cross_are_refused() {
     let picture = picture();
     let args = with_model(&["describe", &picture, "--min-pixels", "9000", "--max-pixels", "8000"]);

@@ -16,7 +16,8 @@ use crate::text::TextError;
 
 pub fn settings(e: &SettingsError) -> Exit {
     match e {
-        SettingsError::Io { .. } => Exit::Io,
+        SettingsError::Io { source, .. } => input(source),
+        SettingsError::Write { .. } => Exit::Io,
         SettingsError::Toml { .. } | SettingsError::Value { .. } => Exit::BadData,
     }
 }

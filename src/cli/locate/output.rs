@@ -1,10 +1,10 @@
 //! What was found, printed, drawn and cut out.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::super::exit::CliError;
-use super::super::interrupt::write_whole;
-use super::super::many::{self, Opened, Outcome, Target, Unit, plain, write_picture};
+use super::super::interrupt::{writable, write_whole};
+use super::super::many::{self, Opened, Outcome, Target, Unit, ending, out_file, plain, write_picture};
 use super::super::screen::{Manner, one_line};
 use super::super::task_args::LocateArgs;
 use super::Located;
@@ -19,6 +19,8 @@ pub struct Output<'a> {
     /// What was asked for, in order: classes, and colours.
     things: Vec<String>,
     n_files: usize,
+    /// Where all goes that isn't printed as it comes; with `--yolo` a folder.
+    out: Option<&'a Path>,
     annotate: Option<Target>,
     crops: Option<Target>,
     yolo: Option<Target>,
@@ -31,7 +33,7 @@ impl<'a> Output<'a> {
     /// Checks where things are to go before anything is done.
     ///
     /// # Errors
-    /// One file is named for what comes of several, or a folder can't be made.
+    /// One file is named for what comes of several, or one that can't be written, or a folder can't be made.
     pub fn new(
         args: &'a LocateArgs,
         things: &[String],
@@ -39,16 +41,20 @@ impl<'a> Output<'a> {
         manner: &'a Manner,
     ) -> Result<Output<'a>, CliError> {
         let things = if args.prompt.is_some() { vec![args.what.trim().to_owned()] } else { things.to_vec() };
-        let yolo = match (&args.out, args.format.yolo) {
-            (Some(path), true) => Some(Target::folder(path)?),
-            (None, true) if n_files > 1 => {
-                return Err(CliError::FolderWanted { option: "-o", path: PathBuf::from("-"), files: n_files });
-            }
-            _ => None,
-        };
+        let (out, mut yolo) = (out_file(args.out.as_deref()), None);
+        match (out, args.format.yolo) {
+            (Some(path), true) => yolo = Some(Target::folder(path)?),
+            (None, true) if n_files > 1 => return Err(CliError::YoloFolder { files: n_files }),
+            (Some(path), false) => writable(path)?,
+            (None, _) => {}
+        }
+        if let Some(path) = &args.annotate {
+            ending("--annotate", path, &["png"])?;
+        }
         Ok(Output {
             annotate: args.annotate.as_deref().map(|path| Target::new("--annotate", path, n_files)).transpose()?,
             crops: args.crops.as_deref().map(Target::folder).transpose()?,
+            out,
             yolo,
             args,
             manner,
@@ -76,7 +82,7 @@ impl<'a> Output<'a> {
             self.kept.push(outcome);
         } else if let Ok(located) = &outcome.result {
             let text = if format.yolo { self.yolo_of(&outcome, located)? } else { self.plain(&outcome, located) };
-            match self.args.out {
+            match self.out {
                 Some(_) => self.text.push_str(&text),
                 None => many::print(&text)?,
             }
@@ -166,7 +172,7 @@ impl<'a> Output<'a> {
         } else {
             self.text
         };
-        match &self.args.out {
+        match self.out {
             Some(folder) if format.yolo => {
                 let classes: String = self.things.iter().map(|thing| format!("{}\n", one_line(thing))).collect();
                 write(&folder.join("classes.txt"), classes.as_bytes())

@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 pub use files::{Accepted, expand};
 pub use opened::{Opened, Pages, Unit};
 pub use resume::{Key, Resume, ResumeError};
-pub use target::{Target, plain, write_picture};
+pub use target::{Target, ending, out_file, plain, write_picture};
 
 use super::exit::{CliError, Exit, in_words};
 use super::memory::peak_resident_bytes;
@@ -90,12 +90,12 @@ pub fn resume(
 ) -> Result<Option<Resume>, CliError> {
     let Some(path) = &many.resume else { return Ok(None) };
     let GenerateOptions { max_tokens, sampling, media, lookup: _, grammar } = options;
-    let yarn = engine.language().config().yarn;
+    let (ctx, settings) = (engine.ctx(), engine.cache_settings());
     let key = Key {
         task: task.to_owned(),
         model: hex(&engine.fingerprint()),
         question: question.to_owned(),
-        options: format!("{media:?} {sampling:?} {max_tokens} {} {yarn:?} {grammar:?} {extra}", engine.ctx()),
+        options: format!("{media:?} {sampling:?} {max_tokens} {ctx} {settings} {grammar:?} {extra}"),
     };
     Resume::open(path, &key).map(Some)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::super::exit::CliError;
-use super::super::interrupt::write_whole;
+use super::super::interrupt::{writable, write_whole};
 use super::{Outcome, Unit};
 use crate::media::{Rgb8, write_png};
 
@@ -24,13 +24,16 @@ impl Target {
     /// A folder where one is there, or where the name has no ending; else a file, of which there can be only one.
     ///
     /// # Errors
-    /// A file for several, or the folder can't be made.
+    /// A file for several, or one that can't be written, or the folder can't be made.
     pub fn new(option: &'static str, path: &Path, n_files: usize) -> Result<Target, CliError> {
         let like_one = path.extension().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/");
         // A device or a pipe has no ending either.
         let folder = path.is_dir() || like_one && !path.exists();
         if !folder && n_files > 1 {
             return Err(CliError::FolderWanted { option, path: path.to_path_buf(), files: n_files });
+        }
+        if !folder {
+            writable(path)?;
         }
         Target::made(path, folder)
     }
@@ -90,6 +93,29 @@ pub fn plain(words: &str) -> String {
     if name.is_empty() { "x".to_owned() } else { name.to_owned() }
 }
 
+/// What `-o` names, where that is no standard output.
+pub fn out_file(out: Option<&Path>) -> Option<&Path> {
+    out.filter(|path| *path != Path::new("-"))
+}
+
+/// The ending of `path` in lower case, where it is one of `known`; `None` where it has none, and is a folder or a device.
+///
+/// # Errors
+/// Another ending: what is written would not be what its name says.
+pub fn ending(
+    option: &'static str,
+    path: &Path,
+    known: &'static [&'static str],
+) -> Result<Option<&'static str>, CliError> {
+    let Some(found) = path.extension() else { return Ok(None) };
+    let found = found.to_string_lossy().to_lowercase();
+    let fitting = known.iter().find(|&&ending| ending == found).copied();
+    if fitting.is_none() && !path.is_dir() {
+        return Err(CliError::Ending { option, path: path.to_path_buf(), known });
+    }
+    Ok(fitting)
+}
+
 /// Writes a picture, whole or not at all.
 ///
 /// # Errors
@@ -130,6 +156,18 @@ mod tests {
         assert_eq!(name("y/A.png", Unit::Whole), Ok("A_2.png".into()));
         assert_eq!(name("y/../..", Unit::Whole), Ok("x.png".into()));
         assert_eq!(name("a.pdf", Unit::Page(1)), Ok("a-p01.png".into()));
+    }
+
+    #[test]
+    fn an_ending_says_what_is_written() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let told = |name: &str| ending("--annotate", &dir.path().join(name), &["png", "html"]);
+        assert_eq!(told("a.PNG").expect("known"), Some("png"));
+        assert_eq!(told("folder").expect("a folder"), None);
+        let refused = told("a.jpg").expect_err("another").to_string();
+        assert!(refused.contains("--annotate") && refused.contains(".png") && refused.contains(".html"), "{refused}");
+        std::fs::create_dir(dir.path().join("marked.d")).expect("made");
+        assert_eq!(told("marked.d").expect("a folder"), None);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::super::exit::CliError;
-use super::super::interrupt::write_whole;
-use super::super::many::{self, Opened, Outcome, Target, write_picture};
+use super::super::interrupt::{writable, write_whole};
+use super::super::many::{self, Opened, Outcome, Target, ending, out_file, write_picture};
 use super::super::screen::{Manner, one_line};
 use super::super::task_args::{Annotated, Form, ParseArgs};
 use super::{Figure, Parsed};
@@ -44,15 +44,22 @@ impl<'a> Output<'a> {
     /// # Errors
     /// One file is named for what comes of several, or a folder can't be made.
     pub fn new(args: &'a ParseArgs, n_files: usize, manner: &'a Manner) -> Result<Output<'a>, CliError> {
-        // All JSON is one object.
-        let n_outs = if args.json { 1 } else { n_files };
         let annotate = args.annotate.as_deref().map(|path| {
-            let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-            let kind = args.annotate_as.unwrap_or(if ending == "png" { Annotated::Png } else { Annotated::Html });
+            let kind = match args.annotate_as {
+                Some(kind) => kind,
+                None if ending("--annotate", path, &["png", "html", "htm"])? == Some("png") => Annotated::Png,
+                None => Annotated::Html,
+            };
             Ok::<_, CliError>((kind, Target::new("--annotate", path, n_files)?))
         });
+        let mut out = None;
+        match out_file(args.out.as_deref()) {
+            // All JSON is one object, in a file whatever its name is.
+            Some(path) if args.json => writable(path)?,
+            path => out = path.map(|path| Target::new("-o", path, n_files)).transpose()?,
+        }
         Ok(Output {
-            out: args.out.as_deref().map(|path| Target::new("-o", path, n_outs)).transpose()?,
+            out,
             annotate: annotate.transpose()?,
             figures: args.figures.as_deref().map(Target::folder).transpose()?,
             args,
@@ -226,7 +233,7 @@ impl<'a> Output<'a> {
             return Ok(());
         }
         let json = many::document(None, &self.kept, engine, load_s);
-        match &self.args.out {
+        match out_file(self.args.out.as_deref()) {
             Some(path) => write(path, json.as_bytes()),
             None => many::print(&json),
         }

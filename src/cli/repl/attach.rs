@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
+use std::num::NonZero;
 
 use super::command::{self, CommandError};
 use super::{Repl, clipboard, preview};
@@ -116,11 +117,14 @@ impl Repl<'_> {
             if fits { Ok(n) } else { Err(CommandError::Value { found: value.to_owned(), wanted }) }
         };
         match name.as_str() {
-            "temp" => o.sampling.temperature = within(command::number(value, TEMP)?, 0.0, 100.0, TEMP)?,
+            "temp" => o.sampling.temperature = within(command::number(value, TEMP)?, 0.0, 10.0, TEMP)?,
             "top-p" => o.sampling.top_p = within(command::number(value, TOP_P)?, f32::MIN_POSITIVE, 1.0, TOP_P)?,
             "top-k" => o.sampling.top_k = command::number(value, "a number of tokens, 0 for all")?,
             "seed" => o.sampling.seed = command::number(value, "a whole number")?,
-            "max-tokens" => o.max_tokens = command::number::<u32>(value, "a number of tokens")?.max(1) as usize,
+            "max-tokens" => {
+                let fits = command::number::<NonZero<u32>>(value, "a number of tokens, at least 1")?;
+                o.max_tokens = fits.get() as usize;
+            }
             "stats" => {
                 self.asker.stats = match value {
                     "on" => true,
@@ -150,7 +154,7 @@ impl Repl<'_> {
     }
 }
 
-const TEMP: &str = "a temperature from 0 to 100";
+const TEMP: &str = "a temperature from 0 to 10";
 const TOP_P: &str = "a probability above 0, at most 1";
 
 fn described(report: &MediaReport) -> String {

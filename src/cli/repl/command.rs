@@ -123,6 +123,7 @@ pub fn parse(line: &str) -> Result<Option<Command>, CommandError> {
         let mut words = words()?;
         if words.len() == 1 { Ok(words.remove(0)) } else { Err(missing()) }
     };
+    let file = || one().map(|word| paths::file_of(&word));
     Ok(Some(match name {
         "image" => Command::Image(
             words().map_err(CommandError::from).and_then(|w| if w.is_empty() { Err(missing()) } else { Ok(w) })?,
@@ -145,15 +146,18 @@ pub fn parse(line: &str) -> Result<Option<Command>, CommandError> {
                 Some((name.to_owned(), value.trim().to_owned()))
             }
         }),
-        "model" => Command::Model(one()?),
-        "save" => Command::Save(one()?.into()),
-        "load" => Command::Load(one()?.into()),
-        "export" => Command::Export(one()?.into()),
+        "model" => Command::Model(file()?.display().to_string()),
+        "save" => Command::Save(file()?),
+        "load" => Command::Load(file()?),
+        "export" => Command::Export(file()?),
         "stats" => Command::Stats,
         "help" => Command::Help,
         _ => Command::Quit,
     }))
 }
+
+/// As `--fps` takes it.
+const MAX_FPS: f64 = 100.0;
 
 fn video(mut words: Vec<String>) -> Option<Result<Command, CommandError>> {
     let fps = match words.len() {
@@ -163,7 +167,7 @@ fn video(mut words: Vec<String>) -> Option<Result<Command, CommandError>> {
     };
     let fps = fps.map(|fps| {
         number::<f64>(&fps, "a number of frames per second").and_then(|n| {
-            let fits = n.is_finite() && n > 0.0 && n <= 1000.0;
+            let fits = n.is_finite() && n > 0.0 && n <= MAX_FPS;
             if fits { Ok(n) } else { Err(CommandError::Value { found: fps, wanted: "a number of frames per second" }) }
         })
     });
@@ -189,6 +193,10 @@ mod tests {
         assert_eq!(parse("//etc is what?"), Ok(None));
         assert_eq!(command("/image 'a b.png' c\\ d.jpg"), Command::Image(vec!["a b.png".into(), "c d.jpg".into()]));
         assert_eq!(command(" /video clip.mp4 0.5 "), Command::Video("clip.mp4".into(), Some(0.5)));
+        let home = dirs::home_dir().expect("a home");
+        assert_eq!(command("/save ~/talk.qls"), Command::Save(home.join("talk.qls")));
+        assert_eq!(command("/load talk.qls"), Command::Load("talk.qls".into()));
+        assert_eq!(command("/model owner/repo:Q8_0"), Command::Model("owner/repo:Q8_0".into()));
         assert_eq!(command("/set temp 0.7"), Command::Set(Some(("temp".into(), "0.7".into()))));
         assert_eq!(command("/set temp=0.7"), Command::Set(Some(("temp".into(), "0.7".into()))));
         assert_eq!(command("/q"), Command::Quit);
@@ -203,6 +211,7 @@ mod tests {
         assert_eq!(wrong("/s"), CommandError::Unknown("s".into()), "system, set, save or stats");
         assert!(matches!(wrong("/video"), CommandError::Arguments { .. }));
         assert!(matches!(wrong("/video a.mp4 -1"), CommandError::Value { .. }));
+        assert!(matches!(wrong("/video a.mp4 101"), CommandError::Value { .. }));
         assert!(matches!(wrong("/video a.mp4 inf"), CommandError::Value { .. }));
         assert!(matches!(wrong("/undo it"), CommandError::Arguments { .. }));
         assert!(matches!(wrong("/image 'a"), CommandError::Quote(_)));

@@ -38,11 +38,20 @@ impl Repl<'_> {
         if said.is_empty() {
             return Err(CommandError::Nothing("nothing has been said yet").into());
         }
-        if file.exists() && self.style.talking && !self.agrees(&format!("Replace {}?", file.display()))? {
-            return Ok(());
-        }
         let model = self.engine.model_path().display().to_string();
         let ending = file.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+        let pictures = beside(file);
+        let there: Vec<String> = [(file, true), (pictures.as_path(), ending == "md")]
+            .iter()
+            .filter(|(path, written)| *written && path.exists())
+            .map(|(path, _)| path.display().to_string())
+            .collect();
+        if !there.is_empty()
+            && self.style.talking
+            && !self.agrees(&format!("Replace {}?", there.join(", and files in ")))?
+        {
+            return Ok(());
+        }
         let bytes = match ending.as_str() {
             "json" => json(&model, &said),
             "html" | "htm" => html(&model, &said).into_bytes(),
@@ -76,11 +85,16 @@ fn png(medium: &KeptMedium) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// The folder of a Markdown file's pictures.
+fn beside(file: &Path) -> PathBuf {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    file.with_file_name(format!("{stem}-files"))
+}
+
 /// Pictures go into a folder beside the file.
 fn markdown(said: &[Said], file: &Path) -> Result<String, CliError> {
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let folder = PathBuf::from(format!("{stem}-files"));
-    let beside = file.parent().unwrap_or(Path::new("")).join(&folder);
+    let beside = beside(file);
+    let folder = PathBuf::from(beside.file_name().unwrap_or_default());
     let mut out = String::from("# Conversation\n");
     let mut n = 0;
     for message in said {

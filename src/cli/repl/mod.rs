@@ -22,6 +22,7 @@ use super::interrupt;
 use super::report::Before;
 use super::screen::Manner;
 use crate::session::{Engine, GenerateOptions, KeptMedium, Medium, SessionError, Turn, TurnPart};
+use crate::text::TextError;
 use command::Command;
 use editor::{Editor, Typed};
 
@@ -106,7 +107,8 @@ impl<'e> Repl<'e> {
     /// Talks until the end.
     ///
     /// # Errors
-    /// Of a person's line none: it is told, and the talk goes on. A script ends with its first.
+    /// Of a person's line none but those after which nothing goes on: it is told, and the talk goes on. A script ends with
+    /// its first.
     pub fn run(&mut self) -> Result<Next, CliError> {
         if self.style.talking { self.with_a_person() } else { self.with_a_pipe() }
     }
@@ -142,6 +144,12 @@ impl<'e> Repl<'e> {
                     Err(CliError::Session(SessionError::Interrupted)) => {
                         self.manner.note("(stopped before there was an answer; the question isn't kept)");
                     }
+                    // It still runs, and takes more: nothing but the program's end stops it.
+                    Err(
+                        e @ CliError::Session(SessionError::Text(
+                            TextError::TemplateTime { .. } | TextError::TemplateMemory { .. },
+                        )),
+                    ) => return Err(e),
                     Err(e) => self.manner.error(&in_words(&e)),
                 },
                 Typed::Interrupt => {
