@@ -23,7 +23,8 @@ STAGES = [
 # seven lines in a picture, for letters are what takes longest to learn. A GPU makes large steps (`--scale`) at the full learning rate;
 # those of two CPU cores want a sixth of it (`--rate 0.15`), or what was learned is lost in their noise, and little of what is learned
 # beside the answers (`--helps 0.1`): the optimiser takes steps of one length, whichever loss they serve.
-MORE = dict(name="more", seed="more", steps=1_000_000, look=0.15, print=0.7, sides=(2, 20, 400), things=5, text=0.6, asks=4, questions=ALL,
-            budget=2600, documents=0.12, clips=0.06, enlarged=True, clip_sides=(2, 6, 220, 8), full_clips=0.4, text_cost=60)
+MORE = dict(name="more", seed="more", steps=1_000_000, look=0.15, print=0.55, sides=(2, 20, 400), things=5, text=0.35, asks=6,
+            questions={**ALL, "count": 8, "colour": 5}, budget=2600, documents=0.12, clips=0.06, enlarged=True, clip_sides=(2, 6, 220, 8),
+            full_clips=0.4, text_cost=60)
 
 COOL = 450           # the learning rate falls to nothing over this many steps at the end

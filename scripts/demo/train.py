@@ -31,6 +31,7 @@ SPELLED = 4           # and which characters they hold, by their places in the l
 SIDE = 24             # visual tokens along a picture's side, at most
 POINTERS = {2: 1, 4: 2}      # layers, and how many of their heads learn to look at what the next word is about
 SPELT = 3.0                  # how much more than others printed characters of answers count
+DECIDED = 4.0                # and what stands behind " is" or " are", which a whole answer hangs on: "There are 3 red circles."
 LONGEST = 16          # seconds of a clip, at most
 COLUMNS = ["step", "stage", "minutes", "samples", "loss", "seeing", "placing", "digits", "others", "shapes", "letters", "ranks", "frames", "at", "early",
            "late", "slots", "asked", "read", "rate"]
@@ -235,7 +236,7 @@ def grown(model, size):
     return new
 
 
-def losses(model, heads, batch, digit_ids, helps=1.0):
+def losses(model, heads, batch, digit_ids, verb_ids, helps=1.0):
     x, seen = model.embed(batch["opening"], batch["rest"], batch["pixels"], batch["first"])
     b, p, first = len(batch["pixels"]), len(batch["opening"]), batch["first"]
     looks = {layer: [] for layer in POINTERS}
@@ -249,7 +250,7 @@ def losses(model, heads, batch, digit_ids, helps=1.0):
     target = torch.cat((batch["opening"].new_zeros(b * p), batch["rest"])).roll(-1)
     at, place = printed(batch["buckets"])
     asking, right = heads.asking(states[SPELLED - 1][0], at, place)
-    answer, parts = answering(model, hidden[0], target, learn, at, digit_ids)
+    answer, parts = answering(model, hidden[0], target, learn, at, digit_ids, verb_ids)
     total = answer + 0.2 * seeing + helps * (2.0 * placing + 0.3 * holding + 0.1 * asking)
     early, late = (torch.cat(v).mean() if v else torch.tensor(float("nan")) for v in looks.values())
     if all(looks.values()):
@@ -270,12 +271,14 @@ def beside(heads, seen, states, batch):
     return seeing, placing, holding, dict(seeing=seeing, placing=placing, **known, **right, **held)
 
 
-def answering(model, hidden, target, learn, at, digit_ids):
-    """Loss of the answers' next tokens `target` [n] where they are to be learned, printed characters (`at`) counting more; and parts of it.
+def answering(model, hidden, target, learn, at, digit_ids, verb_ids):
+    """Loss of the answers' next tokens `target` [n] where they are to be learned, printed characters (`at`) and the two tokens behind a
+    verb (a number follows a space of its own) counting more; and parts of it.
 
     hidden [n, hidden]: the last hidden states."""
     each = F.cross_entropy(model.logits(hidden[learn]).float(), target[learn], reduction="none")
-    weight = torch.ones(len(learn))
+    verb = torch.isin(target, verb_ids)
+    weight = torch.where(verb.roll(1) | verb.roll(2), DECIDED, 1.0)
     weight[at] = SPELT
     weight = weight[learn]
     digit = torch.isin(target[learn], digit_ids)
@@ -379,7 +382,7 @@ def train(args, model, heads, optims, feed, spent, step, samples):
     schedule = [MORE] if args.start else STAGES
     total, cool = (args.within, args.within / 2) if args.start else (step + args.cool, args.cool) if args.cool else (sum(s["steps"] for s in schedule), COOL)
     base = [[g["lr"] for g in o.param_groups] for o in optims]
-    digit_ids = torch.tensor([Tokens().id[d] for d in "0123456789"])
+    digit_ids, verb_ids = (torch.tensor([Tokens().id[t] for t in these]) for these in ("0123456789", ("Ġis", "Ġare")))
     everything = list(model.parameters()) + list(heads.parameters())
     curve, share = Curve(args.out / "curve.csv"), Share(args.threads)
     first, began = step, time.time()
@@ -394,7 +397,7 @@ def train(args, model, heads, optims, feed, spent, step, samples):
             for g, lr in zip(o.param_groups, lrs):
                 g["lr"] = lr * now
         with torch.autocast(args.device, torch.bfloat16):
-            loss, parts = losses(model, heads, each_array(batch, torch.Tensor, lambda t: t.to(args.device, non_blocking=True)), digit_ids, args.helps)
+            loss, parts = losses(model, heads, each_array(batch, torch.Tensor, lambda t: t.to(args.device, non_blocking=True)), digit_ids, verb_ids, args.helps)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(everything, 1.0)
         for o in optims:

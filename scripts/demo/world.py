@@ -20,7 +20,7 @@ BACKGROUNDS = {
 SHAPES = ["circle", "square", "triangle", "diamond", "star", "cross", "ring", "heart"]
 PLURAL = {s: s + "s" for s in SHAPES} | {"cross": "crosses"}
 FACTOR = 28          # pixels per visual token: 14-pixel patches, merged 2×2
-LEAST = 81           # visual tokens of a picture, at least: smaller ones are enlarged before the model sees them (`image_min_pixels`)
+LEAST = 144          # visual tokens of a picture, at least: smaller ones are enlarged before the model sees them (`image_min_pixels`)
 MIN_CONTRAST = 90    # between an object and every colour of its background
 
 
