@@ -203,12 +203,13 @@ impl Session<'_> {
 fn known(keys: Vec<u64>, media: &[(u64, Arc<PreparedMedium>)]) -> Vec<u64> {
     let mut own = HashMap::new();
     for (told, medium) in media {
-        // No more of them than that can be in the cache.
-        if own.len() > keys.len() {
+        // No more of them than that can be in the cache, whatever the file says of a clip.
+        if own.len() >= keys.len() {
             break;
         }
         let base = medium.key().cache_hash();
-        own.extend((0..medium.tokens() as u64).map(|i| (medium_key(*told, i), medium_key(base, i))));
+        let tokens = medium.tokens().min(keys.len()) as u64;
+        own.extend((0..tokens).map(|i| (medium_key(*told, i), medium_key(base, i))));
     }
     let key = |key: u64| if key < OF_A_MEDIUM { key } else { own.get(&key).copied().unwrap_or(u64::MAX) };
     keys.into_iter().map(key).collect()
