@@ -221,6 +221,14 @@ pub enum CliError {
         /// Which line, from 1.
         line: usize,
     },
+    /// A line of a script of turns can't be done.
+    #[error("standard input, line {line}: {source}")]
+    Line {
+        /// Which, from 1.
+        line: usize,
+        /// Why.
+        source: Box<CliError>,
+    },
     /// `locate` without a thing.
     #[error("WHAT names nothing to find")]
     NothingToFind,
@@ -465,6 +473,7 @@ impl CliError {
             | CliError::OneFile { .. }
             | CliError::Command(_)
             | CliError::SayYes { .. } => Exit::Usage,
+            CliError::Line { source, .. } => source.exit(),
             CliError::Quantize(e) => quantize(e),
             CliError::Saved { source: SavedError::Io(e), .. } | CliError::Read { source: e, .. } => input(e),
             CliError::Saved { source: SavedError::Session(e), .. } => session(e),

@@ -27,7 +27,7 @@ pub struct GrammarArgs {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("wanted").required(true).args(["schema", "fields"]))]
 pub struct ExtractArgs {
-    /// Pictures, PDF documents (an object for each page), and clips with a time (clip.mp4#t=12.5); - reads a picture from
+    /// Pictures, PDF documents (an object for each page), and clips with a time (clip.mp4#t=12.5); - reads one from
     /// standard input. Folders, quoted patterns ('scans/*.png') and @LIST, a file of names, mean the files in them
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,

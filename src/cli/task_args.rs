@@ -76,7 +76,7 @@ pub struct LocateFormat {
 /// `qlens parse`.
 #[derive(Debug, Args)]
 pub struct ParseArgs {
-    /// Pictures of pages, PDF documents, and clips with a time (clip.mp4#t=12.5); - reads a picture from standard input.
+    /// Pictures of pages, PDF documents, and clips with a time (clip.mp4#t=12.5); - reads one from standard input.
     /// Folders, quoted patterns ('scans/*.png') and @LIST, a file of names, mean the files in them
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -15,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::error::{MediaError, MediaProblem};
 use super::picture::{Picture, load_picture};
-use super::source::{FileData, Limits, Source, open};
+use super::source::{FileData, Limits, Source, is_document};
 
 /// A page that takes longer than this to be drawn isn't waited for.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -41,20 +40,25 @@ pub struct Document {
 impl Document {
     /// Whether a file begins as a PDF document does. What can't be read is none.
     pub fn is_one(path: &Path) -> bool {
-        let mut head = [0; 5];
-        path.is_file() && File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == *b"%PDF-"
+        path.is_file() && Source::Path(path.to_path_buf()).head().is_ok_and(|head| is_document(&head))
     }
 
-    /// Opens a document, and counts its pages.
+    /// Opens a document, and counts its pages; `None` where the source isn't one, or can't be read.
     ///
     /// # Errors
-    /// If it can't be read, is damaged or locked, or poppler isn't installed.
-    pub fn open(path: &Path) -> Result<Document, MediaError> {
-        let name = path.display().to_string();
-        let found = open(path).and_then(|_| pages(&argument(path)));
-        let n_pages = found.map_err(|problem| MediaError::from(problem).at(&name))?;
-        let source = Source::Path(path.to_path_buf());
-        Ok(Document { name, file: argument(path), source, n_pages, sha256: OnceLock::new() })
+    /// If it is damaged or locked, or poppler isn't installed.
+    pub fn of(source: &Source) -> Result<Option<Document>, MediaError> {
+        let path: &Path = match source {
+            Source::Path(path) => path,
+            Source::Temporary { file, .. } => file,
+            Source::Stdin | Source::Bytes { .. } => return Ok(None),
+        };
+        if !source.head().is_ok_and(|head| is_document(&head)) {
+            return Ok(None);
+        }
+        let (name, file) = (source.name(), argument(path));
+        let n_pages = pages(&file).map_err(|problem| MediaError::from(problem).at(&name))?;
+        Ok(Some(Document { name, file, source: source.clone(), n_pages, sha256: OnceLock::new() }))
     }
 
     /// The name that the reader gave.

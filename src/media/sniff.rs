@@ -114,7 +114,7 @@ pub(super) fn foreign(head: &[u8]) -> Option<(&'static str, &'static str)> {
         _ => {}
     }
     let kinds: [(&[u8], _, _); 4] = [
-        (b"%PDF-", "PDF document", "pictures of its pages, or name its file to `qlens parse`"),
+        (b"%PDF-", "PDF document", "pictures of its pages, or let `qlens parse` read it"),
         (b"\xff\x0a", "JPEG XL picture", "JPEG or PNG"),
         (b"\0\0\0\x0cJXL ", "JPEG XL picture", "JPEG or PNG"),
         (b"8BPS", "Photoshop picture", "PNG"),

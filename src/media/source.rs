@@ -50,7 +50,8 @@ pub enum Source {
     Path(PathBuf),
     /// Standard input, to its end. It can be read only once: [`Source::fetch`] it before looking at its kind.
     Stdin,
-    /// A temporary file, deleted with its last copy, and a name for messages: what [`Source::fetch`] makes of a clip.
+    /// A temporary file, deleted with its last copy, and a name for messages: what [`Source::fetch`] makes of a clip, and
+    /// [`Source::fetch_any`] of a document.
     Temporary {
         /// The name for messages.
         name: String,
@@ -96,10 +97,22 @@ impl Source {
     /// # Errors
     /// If what is read is empty, of no known format or exceeds `limits`, or reading or storing it fails.
     pub fn fetch(self, limits: &Limits) -> Result<Source, MediaError> {
+        self.fetched(limits, false)
+    }
+
+    /// As [`Source::fetch`], and takes in PDF documents, too, as it does clips.
+    ///
+    /// # Errors
+    /// As [`Source::fetch`].
+    pub fn fetch_any(self, limits: &Limits) -> Result<Source, MediaError> {
+        self.fetched(limits, true)
+    }
+
+    fn fetched(self, limits: &Limits, documents: bool) -> Result<Source, MediaError> {
         let name = self.name();
         let fetched = match &self {
-            Source::Stdin => fetch(io::stdin().lock(), &name, limits),
-            Source::Path(path) if is_pipe(path) => open(path).and_then(|pipe| fetch(pipe, &name, limits)),
+            Source::Stdin => fetch(io::stdin().lock(), &name, limits, documents),
+            Source::Path(path) if is_pipe(path) => open(path).and_then(|pipe| fetch(pipe, &name, limits, documents)),
             _ => return Ok(self),
         };
         fetched.map_err(|problem| MediaError::from(problem).at(&name))
@@ -114,7 +127,8 @@ impl Source {
         hash.map_err(|problem| MediaError::from(problem).at(&self.name()))
     }
 
-    fn head(&self) -> Result<Vec<u8>, MediaProblem> {
+    /// Its first bytes, all that tell its kind.
+    pub(super) fn head(&self) -> Result<Vec<u8>, MediaProblem> {
         match self {
             Source::Path(path) => read_head(path),
             Source::Temporary { file, .. } => read_head(file),
@@ -180,25 +194,27 @@ fn is_pipe(path: &Path) -> bool {
     path.metadata().is_ok_and(|what| !what.is_file() && !what.is_dir())
 }
 
-/// Where clips from standard input and other pipes went.
+/// Where clips and documents from standard input and other pipes went.
 static PIPED_CLIPS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// The temporary files of clips from pipes, for who ends the program without dropping what it holds.
+/// The temporary files of clips and documents from pipes, for who ends the program without dropping what it holds.
 pub fn piped_clips() -> Vec<PathBuf> {
     PIPED_CLIPS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// Takes in what can be read only once.
-fn fetch(mut from: impl Read, name: &str, limits: &Limits) -> Result<Source, MediaProblem> {
+fn fetch(mut from: impl Read, name: &str, limits: &Limits, documents: bool) -> Result<Source, MediaProblem> {
     let mut head = Vec::new();
     (&mut from).take(SNIFF_BYTES as u64).read_to_end(&mut head)?;
     let name = name.to_owned();
-    match known(&head)? {
-        MediaKind::Picture(_) => {
+    let kind = if documents && is_document(&head) { None } else { Some(known(&head)?) };
+    match kind {
+        Some(MediaKind::Picture(_)) => {
             let bytes = read_bounded(Cursor::new(head).chain(from), limits.max_picture_bytes)?;
             Ok(Source::Bytes { name, bytes: bytes.into() })
         }
-        MediaKind::Clip(_) => {
+        // What is read several times.
+        None | Some(MediaKind::Clip(_)) => {
             let limit = limits.max_piped_clip_bytes;
             let mut file = tempfile::NamedTempFile::new()?;
             PIPED_CLIPS.lock().unwrap_or_else(PoisonError::into_inner).push(file.path().to_path_buf());
@@ -209,6 +225,11 @@ fn fetch(mut from: impl Read, name: &str, limits: &Limits) -> Result<Source, Med
             Ok(Source::Temporary { name, file: Arc::new(file.into_temp_path()) })
         }
     }
+}
+
+/// Whether a file that begins with `head` is a PDF document.
+pub(super) fn is_document(head: &[u8]) -> bool {
+    head.starts_with(b"%PDF-")
 }
 
 fn read_head(path: &Path) -> Result<Vec<u8>, MediaProblem> {
@@ -279,7 +300,7 @@ mod tests {
         let line = document.kind().expect_err("a document").to_string();
         assert_eq!(
             line,
-            "a.pdf: is a PDF document, which can't be read here; convert it to pictures of its pages, or name its file to `qlens parse`"
+            "a.pdf: is a PDF document, which can't be read here; convert it to pictures of its pages, or let `qlens parse` read it"
         );
         let text = folder.path().join("text.jpg");
         std::fs::write(&text, b"hello, world").expect("writable");
@@ -297,18 +318,24 @@ mod tests {
     fn pipes_are_taken_in_whole() {
         let limits = Limits { max_picture_bytes: 600, max_piped_clip_bytes: 5000, ..Limits::default() };
         let picture = [b"GIF89a".as_slice(), &[7; 594]].concat();
-        let fetched = fetch(&picture[..], "pipe", &limits).expect("small enough");
+        let fetched = fetch(&picture[..], "pipe", &limits, false).expect("small enough");
         assert_eq!(*fetched.read_picture(600).expect("in memory"), picture[..]);
-        assert!(fetch(&[&picture[..], b"x"].concat()[..], "pipe", &limits).is_err(), "a byte too many");
+        assert!(fetch(&[&picture[..], b"x"].concat()[..], "pipe", &limits, false).is_err(), "a byte too many");
+
+        // Documents, where they are wanted.
+        let document = [b"%PDF-1.7".as_slice(), &[9; 92]].concat();
+        let fetched = fetch(&document[..], "pipe", &limits, true).expect("small enough");
+        assert_eq!(*fetched.read_picture(600).expect("stored"), document[..]);
+        assert!(fetch(&document[..], "pipe", &limits, false).is_err(), "a document where none is wanted");
 
         let clip = [b"\x1a\x45\xdf\xa3".as_slice(), &[9; 4996]].concat();
-        let fetched = fetch(&clip[..], "pipe", &limits).expect("small enough");
+        let fetched = fetch(&clip[..], "pipe", &limits, false).expect("small enough");
         assert_eq!(fetched.kind().expect("known"), MediaKind::Clip("Matroska or WebM"));
         let mut back = Vec::new();
         FileData::of(&fetched).and_then(|d| d.open()).expect("stored").read_to_end(&mut back).expect("readable");
         assert_eq!(back, clip);
-        assert!(fetch(&[&clip[..], b"x"].concat()[..], "pipe", &limits).is_err(), "a byte too many");
-        assert!(matches!(fetch(&b""[..], "pipe", &limits), Err(MediaProblem::Empty)));
+        assert!(fetch(&[&clip[..], b"x"].concat()[..], "pipe", &limits, false).is_err(), "a byte too many");
+        assert!(matches!(fetch(&b""[..], "pipe", &limits, false), Err(MediaProblem::Empty)));
         #[cfg(unix)]
         assert!(is_pipe(Path::new("/dev/null")) && !is_pipe(Path::new("/")) && !is_pipe(Path::new("/missing")));
     }

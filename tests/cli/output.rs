@@ -200,7 +200,9 @@ fn a_script_of_turns_takes_commands() {
     assert_eq!(answers[1]["answer"], answers[2]["answer"]);
     assert_eq!(answers[1]["media"], answers[0]["media"], "what was shown is shown with the next question");
     run_with_input(with_model(&["chat"]), b"/undo\n").fails(2, &["nothing has been asked"]);
-    run_with_input(with_model(&["chat"]), b"/image\n").fails(2, &["/image takes PATH"]);
+    let said = run_with_input(with_model(&["chat"]), b"/set temp 1\n\n/image\n");
+    assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""), "{said:?}");
+    assert!(said.stderr.contains("standard input, line 3: /image takes PATH"), "{said:?}");
     // What comes next was for the other model.
     run_with_input(with_model(&["chat"]), b"/model no-such-model\nHello\n").fails(69, &["no-such-model"]);
     run_with_input(with_model(&["chat"]), b"/set max-tokens 0\n").fails(2, &["at least 1"]);

@@ -207,6 +207,14 @@ fn documents_are_read_page_by_page() {
     assert!(said.stderr.contains("1 of 1 files could not be done, or not wholly"), "{said:?}");
     let some = with_path(&bin, &[&pdf, "--pages", "3", "--to", "qwen", "-q"]);
     assert_eq!(some.code, Some(0), "{some:?}");
+    // From standard input, too; where no documents are wanted, none is taken in.
+    let piped = |args: Vec<String>| -> Run {
+        let file = fs::File::open(&pdf).expect("there");
+        qlens().args(args).env("PATH", &bin).stdin(file).output().expect("the program starts").into()
+    };
+    let line = as_json(piped(words(&["-", "--pages", "3", "--jsonl", "-q"])).answer());
+    assert_eq!((&line["file"], &line["page"]), (&json!("standard input"), &json!(3)));
+    piped(with_model(&["describe", "-"])).fails(65, &["standard input", "PDF document", "qlens parse"]);
     with_path(&bin, &[&pdf, "--pages", "7-"]).fails(2, &["has 3 pages, none of which is among --pages"]);
     // In one page for browsers, each with its number.
     let layout = place.path("doc.html");

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -74,17 +73,16 @@ impl Opened {
     /// It can't be read, or is none of these.
     pub fn open(arg: &OsStr, documents: bool) -> Result<Opened, CliError> {
         let (file, part) = Part::split_arg(arg);
-        let path = Path::new(&file);
         let no_part = |name: &str| match part {
             None => Ok(()),
             Some(_) => Err(CliError::PartOfPicture { name: name.to_owned() }),
         };
-        if documents && Document::is_one(path) {
-            let document = Document::open(path)?;
+        let (source, limits) = (Source::from_arg(&file), Limits::default());
+        let source = if documents { source.fetch_any(&limits) } else { source.fetch(&limits) }?;
+        if documents && let Some(document) = Document::of(&source)? {
             no_part(document.name())?;
             return Ok(Opened { name: document.name().to_owned(), content: Content::Document(document) });
         }
-        let source = Source::from_arg(&file).fetch(&Limits::default())?;
         let name = source.name();
         let content = match source.kind()? {
             MediaKind::Picture(format) if !matches!(format, PictureFormat::Gif | PictureFormat::WebP) => {

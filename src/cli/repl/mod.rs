@@ -117,9 +117,11 @@ impl<'e> Repl<'e> {
         let mut input = io::stdin().lock();
         let mut number = 0;
         while let Some(line) = next_line(&mut input, &mut number)? {
-            if !line.is_empty()
-                && let Some(next) = self.line(&line)?
-            {
+            if line.is_empty() {
+                continue;
+            }
+            let done = self.line(&line).map_err(|e| CliError::Line { line: number, source: Box::new(e) });
+            if let Some(next) = done? {
                 return Ok(next);
             }
         }
