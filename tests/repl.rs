@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use qlens::gguf::{Gguf, GgufWriter, Value};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -238,4 +239,53 @@ fn being_asked_to_end_ends_it() {
         assert!(start.elapsed() < PATIENCE, "still there:\n{}", t.seen());
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// A template that is out of time still runs, and takes more and more: only the program's end stops it.
+#[test]
+fn a_talk_ends_where_its_template_runs_on() {
+    let mut t = Terminal::start(200, &["--max-tokens", "2"]);
+    // Lists of lists, each twice in the next: small until it is written out.
+    let template = format!("{{% set a = [messages] %}}{}{{{{ a | string }}}}", "{% set a = [a, a] %}".repeat(60));
+    let gguf = Gguf::open(Path::new(&reference("tiny-tied/model-q4_0.gguf"))).expect("opens");
+    let mut out = GgufWriter::new();
+    for (key, value) in gguf.metadata().iter().filter(|(key, _)| *key != "tokenizer.chat_template") {
+        out.metadata(key, value.clone()).expect("fits");
+    }
+    out.metadata("tokenizer.chat_template", Value::String(template)).expect("fits");
+    let tensors: Vec<_> = gguf.tensors().collect();
+    for tensor in &tensors {
+        out.tensor(tensor.name(), tensor.ty(), tensor.dims()).expect("fits");
+    }
+    let fill = &mut |i: usize, to: &mut dyn Write| to.write_all(tensors[i].bytes());
+    out.write_file(&t.file("runaway.gguf"), fill).expect("written");
+    t.say("/model ./runaway.gguf");
+    t.tell("Hello", "the model's chat template took more than");
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = t.child.try_wait().expect("waited for") {
+            break status;
+        }
+        assert!(start.elapsed() < PATIENCE, "still there:\n{}", t.seen());
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.exit_code(), 65, "{}", t.seen());
+}
+
+#[test]
+fn an_export_replaces_no_pictures_unasked() {
+    let mut t = Terminal::start(100, &["--max-tokens", "2", "--no-preview"]);
+    std::fs::create_dir(t.file("talk-files")).expect("made");
+    std::fs::write(t.file("talk-files/1.png"), "mine").expect("written");
+    t.tell(&format!("/image {}", reference("tiny-tied/image0.png")), "77 tokens");
+    t.tell("What is this?", "(cut off after 2 tokens");
+    t.say("/export talk.md");
+    t.wait_for("Replace files in talk-files?", 1);
+    t.press("n\r");
+    t.tell("/files", "77 tokens (in the conversation)");
+    assert_eq!(std::fs::read(t.file("talk-files/1.png")).expect("there"), b"mine");
+    assert!(!t.file("talk.md").exists());
+    t.ready();
+    t.press("/quit\r");
+    t.ends();
 }

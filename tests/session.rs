@@ -394,11 +394,8 @@ fn a_forged_conversation_is_refused() {
 /// What a saved conversation says of a picture's file is not believed: its pixels would pass for that file's from then on.
 #[test]
 fn a_forged_conversation_shows_no_other_picture() {
-    let folder = tempfile::tempdir().unwrap();
-    let kept = MediaFolder { path: folder.path().to_path_buf(), limit_bytes: 1 << 30 };
-    let options = EngineOptions { media_folder: Some(kept), ..options("tiny-tied/model-f16.gguf") };
-    let engine = Engine::load(&options).unwrap();
-    let (session, _) = talked(&engine);
+    let plain = Engine::load(&options("tiny-tied/model-f16.gguf")).unwrap();
+    let (session, _) = talked(&plain);
     let Medium::Picture(shown) = picture("tiny-tied/image0.png") else { panic!("a picture") };
     let mut pixels = shown.image.clone();
     pixels.data.iter_mut().for_each(|value| *value = 255 - *value);
@@ -410,18 +407,21 @@ fn a_forged_conversation_shows_no_other_picture() {
     let mut words = Vec::new();
     session.save(false, &mut words).unwrap();
     let words = forged(&words, &hash(&shown), &hash(&other));
-    // By itself, without anything that is kept.
-    let plain = Engine::load(&EngineOptions { media_folder: None, ..options.clone() }).unwrap();
     let turn = Turn::new(Some("Be brief.".into()), vec![Medium::Picture(Arc::new(other))], "Describe this image.");
     let seen = |session: &mut qlens::session::Session<'_>| session.trace(&turn, &small(), 2, &[]).unwrap();
     let expected = seen(&mut plain.new_session());
     for (forged, loaded) in [(whole, Loaded::Whole), (words, Loaded::Again)] {
+        // Anew for each: what one has put right would hide what the other does.
+        let folder = tempfile::tempdir().unwrap();
+        let kept = MediaFolder { path: folder.path().to_path_buf(), limit_bytes: 1 << 30 };
+        let engine = EngineOptions { media_folder: Some(kept), ..options("tiny-tied/model-f16.gguf") };
+        let engine = Engine::load(&engine).unwrap();
         let mut talk = engine.new_session();
         assert_eq!(talk.load(&mut forged.as_slice()).unwrap(), loaded);
         talk.ask(&Turn::new(None, vec![], "And then?"), &short(), &mut go_on).unwrap();
         talk.clear();
-        // What is reused isn't encoded: this looks into what the conversation and the folder keep.
-        for found in [seen(&mut talk), seen(&mut engine.new_session())] {
+        // What the folder keeps, and then what the conversation does.
+        for found in [seen(&mut engine.new_session()), seen(&mut talk)] {
             assert!(found.vision_out == expected.vision_out, "{loaded:?}");
         }
         let mut talk = engine.new_session();

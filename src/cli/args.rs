@@ -540,11 +540,11 @@ fn in_range(typed: &str, holds: impl Fn(f32) -> bool, allowed: &str) -> Result<f
     if holds(value) { Ok(value) } else { Err(format!("must be {allowed}")) }
 }
 
-fn parse_temperature(typed: &str) -> Result<f32, String> {
+pub(super) fn parse_temperature(typed: &str) -> Result<f32, String> {
     in_range(typed, |x| (0.0..=10.0).contains(&x), "0 to 10")
 }
 
-fn parse_share(typed: &str) -> Result<f32, String> {
+pub(super) fn parse_share(typed: &str) -> Result<f32, String> {
     in_range(typed, |x| x > 0.0 && x <= 1.0, "above 0, at most 1")
 }
 

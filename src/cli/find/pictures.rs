@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::super::args::FindArgs;
 use super::super::exit::CliError;
-use super::super::interrupt::write_whole;
+use super::super::many::write_picture;
 use super::super::screen::Manner;
-use crate::media::{Clip, Rgb8, write_png};
+use crate::media::Clip;
 use crate::tasks::find::{Event, MAX_ROWS, Row, clock, sheet};
 
 /// Width and height of a contact sheet's frames in pixels at most.
@@ -75,11 +75,4 @@ fn rows(clip: &Clip, events: &[Event]) -> Result<Vec<Row>, CliError> {
         rows[row].frames.push((frame?, time));
     }
     Ok(rows)
-}
-
-fn write_picture(path: &Path, picture: &Rgb8) -> Result<(), CliError> {
-    let failed = |source| CliError::Write { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    write_png(picture, &mut bytes).map_err(failed)?;
-    write_whole(path, &bytes).map_err(failed)
 }

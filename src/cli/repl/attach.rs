@@ -6,6 +6,7 @@ use std::num::NonZero;
 
 use super::command::{self, CommandError};
 use super::{Repl, clipboard, preview};
+use crate::cli::args::{parse_share, parse_temperature};
 use crate::cli::exit::CliError;
 use crate::cli::screen::one_line;
 use crate::cli::{report, setup};
@@ -112,13 +113,13 @@ impl Repl<'_> {
             return Ok(());
         };
         let value = value.as_str();
-        let within = |n: f32, low: f32, high: f32, wanted| {
-            let fits = n.is_finite() && (low..=high).contains(&n);
-            if fits { Ok(n) } else { Err(CommandError::Value { found: value.to_owned(), wanted }) }
+        // As the options take them.
+        let typed = |parsed: Result<f32, String>, wanted| {
+            parsed.map_err(|_| CommandError::Value { found: value.to_owned(), wanted })
         };
         match name.as_str() {
-            "temp" => o.sampling.temperature = within(command::number(value, TEMP)?, 0.0, 10.0, TEMP)?,
-            "top-p" => o.sampling.top_p = within(command::number(value, TOP_P)?, f32::MIN_POSITIVE, 1.0, TOP_P)?,
+            "temp" => o.sampling.temperature = typed(parse_temperature(value), TEMP)?,
+            "top-p" => o.sampling.top_p = typed(parse_share(value), TOP_P)?,
             "top-k" => o.sampling.top_k = command::number(value, "a number of tokens, 0 for all")?,
             "seed" => o.sampling.seed = command::number(value, "a whole number")?,
             "max-tokens" => {

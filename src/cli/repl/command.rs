@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::paths::{self, UnclosedQuote};
+use crate::cli::args::parse_positive;
 
 /// A command, as `/help` lists them.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,20 +157,16 @@ pub fn parse(line: &str) -> Result<Option<Command>, CommandError> {
     }))
 }
 
-/// As `--fps` takes it.
-const MAX_FPS: f64 = 100.0;
-
 fn video(mut words: Vec<String>) -> Option<Result<Command, CommandError>> {
     let fps = match words.len() {
         1 => None,
         2 => words.pop(),
         _ => return None,
     };
-    let fps = fps.map(|fps| {
-        number::<f64>(&fps, "a number of frames per second").and_then(|n| {
-            let fits = n.is_finite() && n > 0.0 && n <= MAX_FPS;
-            if fits { Ok(n) } else { Err(CommandError::Value { found: fps, wanted: "a number of frames per second" }) }
-        })
+    // As --fps takes it.
+    let fps = fps.map(|fps| match parse_positive(&fps) {
+        Ok(n) => Ok(f64::from(n)),
+        Err(_) => Err(CommandError::Value { found: fps, wanted: "a number of frames per second, at most 100" }),
     });
     Some(fps.transpose().map(|fps| Command::Video(words.remove(0), fps)))
 }

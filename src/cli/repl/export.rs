@@ -41,14 +41,14 @@ impl Repl<'_> {
         let model = self.engine.model_path().display().to_string();
         let ending = file.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
         let pictures = beside(file);
-        let there: Vec<String> = [(file, true), (pictures.as_path(), ending == "md")]
-            .iter()
-            .filter(|(path, written)| *written && path.exists())
-            .map(|(path, _)| path.display().to_string())
-            .collect();
-        if !there.is_empty()
-            && self.style.talking
-            && !self.agrees(&format!("Replace {}?", there.join(", and files in ")))?
+        let what = match (file.exists(), ending == "md" && pictures.exists()) {
+            (false, false) => None,
+            (true, false) => Some(file.display().to_string()),
+            (false, true) => Some(format!("files in {}", pictures.display())),
+            (true, true) => Some(format!("{}, and files in {}", file.display(), pictures.display())),
+        };
+        if let Some(what) = what.filter(|_| self.style.talking)
+            && !self.agrees(&format!("Replace {what}?"))?
         {
             return Ok(());
         }

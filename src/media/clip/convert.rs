@@ -64,8 +64,8 @@ pub(super) fn convert(
 /// As ffmpeg numbers it.
 const FULL_RANGE: u32 = 2;
 
-/// The matrix (by the numbers of H.273's table 4), whether levels use the full range, and whether the pixel type itself says that they do: for frames that
-/// the library's converter would get wrong.
+/// The matrix (by the numbers of H.273's table 4), whether levels use the full range, and whether the pixel type itself
+/// says that they do: for frames that the library's converter would get wrong.
 fn own_matrix(frame: &frame::Video) -> Option<(Matrix, bool, bool)> {
     let jpeg = matches!(
         frame.format(),
